@@ -1,0 +1,136 @@
+"""The last steps that commands share: wait with a bar, collect, show results, decide on the exit code."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+from crh_batch.cli.common import bar, complain, talk, talk_problems
+from crh_batch.cli.targets import Target
+from crh_batch.engines.wait import End, wait_for
+from crh_batch.errors import Busy, CrhBatchError
+from crh_batch.hosts.this_machine import ThisMachine
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.collect import CollectReport, collect_batch
+from crh_batch.ledger.custody import custody_of
+from crh_batch.ledger.names import StateName
+from crh_batch.ledger.submissions import read_submissions
+from crh_batch.report.states import Status, count, status_of
+from crh_batch.report.table import console, counts_line, failed_table, results_table
+
+TIMED_OUT = 1
+
+
+def wait_with_bar(batches: Sequence[Batch], timeout_s: float | None = None) -> int:
+    """Wait for batches with a bar; return the exit code: 0 if all ended well, 1 if not all did (yet)."""
+    end = wait_for_end(batches, timeout_s)
+    statuses = [count(batch) for batch in batches]
+    for status in statuses:
+        talk(f"batch {status.batch.batch_id}: {counts_line(status)}")
+    if end is End.TIMEOUT:
+        talk("not over yet: the time to wait is up; crh-batch wait goes on")
+        return TIMED_OUT
+    if end is End.STALLED:
+        talk("no pilot is left, though tomodirs are: crh-batch submit starts some again")
+        for batch in batches:
+            talk_last_words(batch)
+        return 3
+    return 0 if all(status.complete for status in statuses) else 1
+
+
+def wait_for_end(batches: Sequence[Batch], timeout_s: float | None = None) -> End:
+    """Wait for batches with a bar."""
+    with bar("running") as show:
+
+        def on_counts(counts: Counter[StateName]) -> None:
+            over = counts[StateName.DONE] + counts[StateName.COLLECTED] + counts[StateName.FAILED]
+            show(over, sum(counts.values()))
+
+        return wait_for(batches, ThisMachine(), timeout_s=timeout_s, on_counts=on_counts)
+
+
+def talk_last_words(batch: Batch) -> None:
+    """Show how the logs of the last submission's pilots ended, for a user who wonders why they are gone."""
+    submissions = read_submissions(batch.paths)
+    if not submissions:
+        return
+    directory = os.path.join(batch.paths.logs, submissions[-1].token)
+    try:
+        logs = sorted(os.path.join(directory, name) for name in os.listdir(directory))
+    except OSError:
+        return
+    for path in logs[:3]:
+        with open(path, "rb") as stream:
+            stream.seek(max(0, os.path.getsize(path) - 2000))
+            lines = stream.read().decode(errors="replace").strip().splitlines()[-4:]
+        if lines:
+            talk(f"{path} ends with:")
+            for line in lines:
+                talk(f"  {line}")
+
+
+def collect_all(batches: Sequence[Batch], *, force: bool = False) -> int:
+    """Collect batches and say how it went; return the exit code."""
+    code = 0
+    for batch in batches:
+        try:
+            report = collect_target(Target(batch), force=force)
+        except CrhBatchError as error:
+            complain([error])
+            code = max(code, error.exit_code)
+            continue
+        code = max(code, say_collected(batch, report))
+    return code
+
+
+def collect_target(target: Target, *, force: bool = False, force_custody: bool = False) -> CollectReport:
+    """Collect what is done of a target, with a bar; takes custody only if there is something.
+
+    Raises:
+        Busy: another client is at work on the batch.
+    """
+    batch = target.batch
+    status = count(batch)
+    if not status.counts[StateName.DONE] and not _died_collecting(batch):
+        return CollectReport()
+    with bar("collecting") as on_progress, custody_of(batch, force=force_custody) as custody:
+        only = None if target.only is None else target.takes
+        return collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
+
+
+def _died_collecting(batch: Batch) -> bool:
+    """Return whether the last client with custody died, so that .crh files may be left over."""
+    try:
+        with custody_of(batch) as custody:
+            return custody.follows_a_death
+    except Busy:
+        return False
+
+
+def say_collected(batch: Batch, report: CollectReport) -> int:
+    """Tell what was collected and what failed; return the exit code: 0 only if the batch is complete and collected."""
+    status = status_of(batch, lambda item_id, state: state.name is StateName.FAILED)
+    talk(f"batch {batch.batch_id}: {report.collected} results put in place; {counts_line(status)}")
+    talk_problems([(path, str(error)) for path, error in report.refused], "results stay in their packs")
+    show_failed(status)
+    return 0 if status.complete and not report.refused else 1
+
+
+def show_failed(status: Status, limit: int = 50) -> None:
+    """Print the failed tomodirs with their reasons."""
+    failed = [row for row in status.rows if row.state.name is StateName.FAILED]
+    if failed:
+        console().print(failed_table(failed[:limit]))
+    if len(failed) > limit:
+        talk(f"... and {len(failed) - limit} more: crh-batch status --all --json")
+
+
+def show_results(batch: Batch, limit: int = 100) -> None:
+    """Print what finished tomodirs took, and where they got."""
+    status = status_of(batch, lambda item_id, state: state.name in (StateName.DONE, StateName.COLLECTED))
+    rows = sorted(status.rows, key=lambda row: row.path)
+    if rows:
+        console().print(results_table(rows[:limit]))
+    if len(rows) > limit:
+        talk(f"... and {len(rows) - limit} more: crh-batch status --all --json")

@@ -1,0 +1,27 @@
+"""`crh-batch log`: what a tomodir's programs printed, and their error.dat."""
+
+from __future__ import annotations
+
+import click
+
+from crh_batch.cli.common import talk
+from crh_batch.cli.targets import find_tomodir
+from crh_batch.errors import LedgerError
+from crh_batch.report.outputs import read_outputs
+
+
+@click.command("log")
+@click.argument("tomodir", type=click.Path(), metavar="TOMODIR")
+def command(tomodir: str) -> int:
+    """Print what the programs of TOMODIR's last attempt printed, its error.dat and the end of its inv.ctr."""
+    batch, item_id = find_tomodir(tomodir)
+    outputs = read_outputs(batch, item_id)
+    if not outputs:
+        raise LedgerError(
+            f"{tomodir}: no attempt has ended with output yet",
+            "Outputs of a running attempt lie on its node until it ends; crh-batch status shows how far it is.",
+        )
+    for name, text in outputs:
+        talk(f"==> {name} <==")
+        click.echo(text, nl=not text.endswith("\n"))
+    return 0

@@ -1,0 +1,28 @@
+"""`crh-batch pilot`: one more pilot, on any machine that sees the filesystem."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from crh_batch.cli.common import batch_argument, talk
+from crh_batch.engines.local import pilot_argv
+from crh_batch.ledger.batch import open_batch
+
+
+@click.command("pilot")
+@batch_argument
+@click.option("-j", "--cores", type=click.IntRange(1), help="Cores to use. Default: all that this process may use.")
+@click.option("--scratch", type=click.Path(), default="", help="Where private directories are made.")
+def command(batch: str, cores: int | None, scratch: str) -> int:
+    """Run one more pilot for BATCH here, in the foreground, until nothing is left to claim.
+
+    Works on any machine that sees the filesystem, and inside a job of one's own.
+    """
+    opened = open_batch(batch)
+    argv = pilot_argv(opened, "", cores or len(os.sched_getaffinity(0)), scratch)
+    talk(f"a pilot for batch {opened.batch_id} with {argv[argv.index('--cores') + 1]} cores")
+    sys.stderr.flush()
+    os.execv(argv[0], argv)

@@ -1,0 +1,92 @@
+"""`crh-batch run`: submit, wait and collect on this machine in one go."""
+
+from __future__ import annotations
+
+import click
+
+from crh_batch.cli.common import bar, complain, json_option, look_through, print_json, profile_for, survey_options, talk
+from crh_batch.cli.finish import collect_all, show_results, talk_last_words, wait_for_end
+from crh_batch.cli.submit import say_what_was_done
+from crh_batch.engines.local import LocalEngine
+from crh_batch.engines.pilots import end_pilots
+from crh_batch.engines.resume import resume
+from crh_batch.engines.submit import submit
+from crh_batch.engines.wait import End
+from crh_batch.hosts.this_machine import ThisMachine
+from crh_batch.ledger.batch import Batch
+from crh_batch.report.as_json import status_json
+from crh_batch.report.states import Status, count, status_of
+
+
+@click.command("run")
+@survey_options
+@click.option("-j", "--cores", type=click.IntRange(1), help="Cores to use. Default: all of this machine.")
+@click.option("-t", "--max-threads", type=click.IntRange(1), help="Most cores for one tomodir.")
+@click.option("--force", is_flag=True, help="As for submit.")
+@click.option("--scratch", type=click.Path(), help="Where private directories are made. Default: $TMPDIR or /tmp.")
+@json_option
+def command(
+    paths: tuple[str, ...],
+    match: str,
+    from_file: str | None,
+    cores: int | None,
+    max_threads: int | None,
+    force: bool,
+    scratch: str | None,
+    as_json: bool,
+) -> int:
+    """Run the tomodirs in PATHs (here by default) on this machine and put the results into them.
+
+    Ctrl-C ends the programs; the same command goes on from there.
+    """
+    profile = profile_for(paths, from_file, max_threads=max_threads, scratch=scratch)
+    engine = LocalEngine(cores or 0, profile.max_threads, profile.scratch)
+    survey = look_through(paths, from_file, match, engine)
+    with bar("registering") as on_progress:
+        report = submit(survey, engine, ThisMachine(), profile, force=force, on_progress=on_progress)
+    say_what_was_done(report, survey)
+    complain(report.trouble)
+    code = max((error.exit_code for error in report.trouble), default=0)
+    if report.problems or report.left:
+        code = max(code, 1)
+    if report.batches:
+        code = max(code, _finish(report.batches, engine))
+    if as_json:
+        print_json({"schema": 1, "batches": [status_json(_all(batch), with_tomodirs=True) for batch in report.batches]})
+    else:
+        for batch in report.batches:
+            show_results(batch)
+    return code
+
+
+def _all(batch: Batch) -> Status:
+    return status_of(batch, lambda item_id, state: True)
+
+
+def _finish(batches: list[Batch], engine: LocalEngine) -> int:
+    try:
+        end = _wait_to_the_end(batches, engine)
+    except KeyboardInterrupt:
+        for batch in batches:
+            end_pilots(batch, ThisMachine())
+        raise
+    code = collect_all(batches)
+    if end is End.STALLED:
+        talk("the pilot ended before all was done; the same command goes on from here")
+        for batch in batches:
+            talk_last_words(batch)
+        code = 3
+    return code
+
+
+def _wait_to_the_end(batches: list[Batch], engine: LocalEngine) -> End:
+    """Wait; start a pilot again as long as each one gets something done."""
+    settled = -1
+    while True:
+        end = wait_for_end(batches)
+        now = sum(count(batch).settled for batch in batches)
+        if end is not End.STALLED or now == settled:
+            return end
+        settled = now
+        for batch in batches:
+            resume(batch, engine, ThisMachine(), collect=False)

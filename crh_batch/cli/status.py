@@ -1,0 +1,99 @@
+"""`crh-batch status`: counts, what runs and how far, what failed and why."""
+
+from __future__ import annotations
+
+import click
+
+from crh_batch.cli.common import batch_argument, json_option, print_json, talk
+from crh_batch.cli.finish import show_failed
+from crh_batch.cli.targets import find_target
+from crh_batch.engines.living import look
+from crh_batch.hosts.this_machine import ThisMachine
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.identity import Verdict
+from crh_batch.ledger.names import State, StateName
+from crh_batch.ledger.submissions import read_submissions
+from crh_batch.report.as_json import status_json
+from crh_batch.report.states import STATE_ORDER, Status, status_of
+from crh_batch.report.table import console, make_table, results_table, running_table, shown
+
+_SHOWN = 20
+
+
+@click.command("status")
+@batch_argument
+@click.option("--all", "with_all", is_flag=True, help="Every tomodir, not only those that run or failed.")
+@click.option(
+    "--list",
+    "wanted",
+    type=click.Choice([name.value for name in StateName]),
+    help="Print the paths of the tomodirs in this state, one a line, and nothing else.",
+)
+@json_option
+def command(batch: str, with_all: bool, wanted: str | None, as_json: bool) -> int:
+    """Show how BATCH fares: the newest at or above the current directory by default.
+
+    Exit code 1 if some tomodirs failed.
+    """
+    target = find_target(batch)
+
+    def picks(item_id: int, state: State) -> bool:
+        if target.only is not None and item_id not in target.only:
+            return False
+        if wanted:
+            return state.name.value == wanted
+        return with_all or (not as_json and state.name in (StateName.RUNNING, StateName.FAILED))
+
+    status = status_of(target.batch, picks)
+    if wanted:
+        for row in status.rows:
+            click.echo(row.path.encode(errors="surrogateescape"))
+    elif as_json:
+        print_json(status_json(status, with_tomodirs=with_all))
+    else:
+        _print(status, with_all=with_all)
+    return 1 if status.counts[StateName.FAILED] else 0
+
+
+def _print(status: Status, *, with_all: bool) -> None:
+    batch = status.batch
+    click.echo(f"batch {batch.batch_id}  {shown(batch.paths.root)}  {status.total} tomodirs")
+    rows = [[name.value, str(status.counts[name]), _remark(status, name)] for name in STATE_ORDER if status.counts[name]]
+    console().print(make_table([("state", "left"), ("tomodirs", "right"), ("", "left")], rows))
+    running = [row for row in status.rows if row.state.name is StateName.RUNNING]
+    if running and not with_all:
+        console().print(running_table(running[:_SHOWN]))
+        if len(running) > _SHOWN:
+            talk(f"... and {len(running) - _SHOWN} more that run")
+    if with_all:
+        console().print(results_table(sorted(status.rows, key=lambda row: row.path)))
+    show_failed(status)
+    _hint(status)
+
+
+def _remark(status: Status, name: StateName) -> str:
+    if name is StateName.FAILED:
+        return ", ".join(f"{number} {kind.value}" for kind, number in status.failures.most_common())
+    if name is StateName.RUNNING:
+        stages: dict[str, int] = {}
+        for row in status.rows:
+            if row.state.name is StateName.RUNNING:
+                stages[row.stage or "starting"] = stages.get(row.stage or "starting", 0) + 1
+        return ", ".join(f"{number} {stage}" for stage, number in sorted(stages.items()))
+    return ""
+
+
+def _hint(status: Status) -> None:
+    """Say what to do next."""
+    if not status.over and not _has_pilots(status.batch):
+        talk("no pilot of this batch lives: crh-batch submit starts some")
+    if status.counts[StateName.DONE]:
+        talk("results are ready: crh-batch collect")
+    if status.counts[StateName.FAILED]:
+        talk("failed: mend the input and submit again, or crh-batch retry; crh-batch log TOMODIR shows their output")
+
+
+def _has_pilots(batch: Batch) -> bool:
+    living = look(batch, ThisMachine())
+    submissions = read_submissions(batch.paths)
+    return any(living.submission(one) is not Verdict.DEAD for one in submissions)

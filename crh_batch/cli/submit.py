@@ -1,0 +1,147 @@
+"""`crh-batch submit`: register what needs work and start pilots; going on with what an earlier submit left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from crh_batch.cli.common import (
+    bar,
+    complain,
+    engine_for,
+    engine_options,
+    json_option,
+    look_through,
+    print_json,
+    profile_for,
+    survey_options,
+    talk,
+    talk_problems,
+)
+from crh_batch.cli.finish import collect_all, wait_with_bar
+from crh_batch.engines.base import Engine
+from crh_batch.engines.submit import SubmitReport, submit
+from crh_batch.hosts.this_machine import ThisMachine
+from crh_batch.plan.order import Planned, in_order
+from crh_batch.plan.survey import Survey
+from crh_batch.report.as_json import submit_json
+from crh_batch.report.table import bytes_text, check_table, console, seconds_text
+
+
+@click.command("submit")
+@survey_options
+@engine_options
+@click.option("--max-pilots", type=click.IntRange(1), help="Most array tasks for one class of tomodirs.")
+@click.option("--dry-run", is_flag=True, help="Print what would be submitted, scripts and sizes; change nothing.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Take over registrations that are empty, foreign or whose batch is gone, take unknown pilots for dead, and "
+    "run again what failed with the same input.",
+)
+@click.option("--wait", "and_wait", is_flag=True, help="Wait until all is over.")
+@click.option("--collect", "and_collect", is_flag=True, help="Wait, then collect the results.")
+@json_option
+def command(
+    paths: tuple[str, ...],
+    match: str,
+    from_file: str | None,
+    engine: str | None,
+    cores: int | None,
+    max_threads: int | None,
+    max_pilots: int | None,
+    dry_run: bool,
+    force: bool,
+    and_wait: bool,
+    and_collect: bool,
+    as_json: bool,
+) -> int:
+    """Register the tomodirs in PATHs (here by default) that need work, and start pilots for them.
+
+    On a cluster these are array jobs, elsewhere processes on this machine. Submitting again goes on by itself: what a
+    dead pilot left is run again, finished results of a dead batch are collected, what is alive is left alone, what is
+    new becomes a new batch.
+    """
+    profile = profile_for(paths, from_file, max_threads=max_threads, max_pilots=max_pilots)
+    chosen = engine_for(engine, profile, cores)
+    survey = look_through(paths, from_file, match, chosen)
+    if dry_run:
+        return _print_dry_run(survey, chosen, as_json=as_json)
+    with bar("registering") as on_progress:
+        report = submit(survey, chosen, ThisMachine(), profile, force=force, on_progress=on_progress)
+    if as_json:
+        print_json(submit_json(report))
+    else:
+        say_what_was_done(report, survey)
+    complain(report.trouble)
+    if report.trouble and not (and_wait or and_collect):
+        return max(error.exit_code for error in report.trouble)
+    if (and_wait or and_collect) and report.batches:
+        code = wait_with_bar(report.batches)
+        return max(code, collect_all(report.batches)) if and_collect else code
+    return 0
+
+
+def say_what_was_done(report: SubmitReport, survey: Survey) -> None:
+    """Tell the user where each tomodir ended up."""
+    for one in report.resumed:
+        parts = [f"{number} {name.value}" for name, number in one.counts.items() if number]
+        talk(f"batch {one.batch.batch_id} (from before): {', '.join(parts) or 'somebody else is at work on it'}")
+        if one.lost:
+            talk(f"  {one.lost} whose pilots had died are ready again")
+        if one.unknown:
+            talk(f"  {one.unknown} are with pilots of which nothing is known now; ask again in a minute")
+        if one.collected.collected:
+            talk(f"  {one.collected.collected} results collected")
+        talk_problems([(path, str(error)) for path, error in one.collected.refused], "results stay in their packs")
+        for start in one.started:
+            talk(f"  started {start.where}")
+        if one.alive and not one.started:
+            talk("  its pilots are alive or queued: left alone")
+    if report.batch:
+        talk(f"batch {report.batch.batch_id}: {len(report.batch.items)} tomodirs registered")
+        for start in report.started:
+            talk(f"  started {start.where}")
+    elif not report.resumed and not report.left:
+        talk(f"nothing to do: {len(survey.finished)} finished, {len(report.problems)} that can't be run")
+    talk_problems(report.left, "left alone")
+    talk_problems(report.problems, "can't be run")
+
+
+def _print_dry_run(survey: Survey, engine: Engine, *, as_json: bool) -> int:
+    by_threads: dict[int, list[Planned]] = {}
+    for one in in_order(survey.planned):
+        by_threads.setdefault(one.threads, []).append(one)
+    requests = [
+        engine.plan(threads, [one.estimate_s for one in group], [one.memory_bytes for one in group])
+        for threads, group in by_threads.items()
+    ]
+    scripts = engine.scripts("BATCH", requests)
+    if as_json:
+        arrays: list[dict[str, Any]] = [
+            {
+                "threads": one.threads,
+                "pilots": one.pilots,
+                "memory_bytes": one.memory_bytes,
+                "tomodirs": one.tomodirs,
+                "estimate_s": round(one.estimate_s, 3),
+            }
+            for one in requests
+        ]
+        print_json({"schema": 1, "engine": engine.name, "arrays": arrays, "scripts": scripts})
+        return 0
+    if survey.planned:
+        console().print(check_table(survey))
+    for request in requests:
+        talk(
+            f"{request.tomodirs} tomodirs with {request.threads} threads: {request.pilots} pilots, "
+            f"{bytes_text(request.memory_bytes)} each, about {seconds_text(request.estimate_s)} of one pilot"
+        )
+    for script in scripts:
+        click.echo(script)
+    registered = [(path, one.describe()) for path, one in survey.registered]
+    talk_problems(registered, "registered already; submit goes on with them")
+    talk_problems(survey.problems, "can't be run")
+    talk("dry run: nothing was changed")
+    return 0

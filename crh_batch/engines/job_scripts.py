@@ -1,0 +1,60 @@
+"""Job scripts from templates: the user's copy if there is one, else the one that came with crh-batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from crh_batch.errors import ProfileError
+from crh_batch.profile import Profile, config_directory
+from crh_batch.schedulers import slurm
+from crh_batch.schedulers.base import ArrayScript
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# In the wheel the templates lie inside the package, in a checkout beside it.
+_SHIPPED = (_PACKAGE / "jobscripts", _PACKAGE.parent / "jobscripts")
+
+
+def template_path(name: str) -> Path:
+    """Return the template in force: ``jobscripts/<name>`` of the user's configuration directory, or the shipped one.
+
+    Raises:
+        ProfileError: there is none, so this installation is broken.
+    """
+    for directory in (config_directory() / "jobscripts", *_SHIPPED):
+        if (directory / name).is_file():
+            return directory / name
+    raise ProfileError(f"{name}: no such job script template", "Install crh-batch again.", str(_SHIPPED[0]), "jobscripts")
+
+
+def slurm_script(script: ArrayScript, profile: Profile) -> str:
+    """Fill in the template for a Slurm array.
+
+    Raises:
+        ProfileError: the user's template has a fault.
+    """
+    # Imported here: status and collect don't write scripts, and jinja2 takes its time.
+    import jinja2
+
+    path = template_path("slurm.sh.j2")
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    try:
+        template = environment.from_string(path.read_text(encoding="utf-8"))
+        return template.render(
+            token=script.token,
+            batch_id=script.batch_id,
+            pilots=script.pilots,
+            cores=script.cores,
+            threads=script.threads,
+            throttle=profile.throttle,
+            warn_s=profile.warn_s,
+            directives=slurm.directives(script, profile),
+            extra_directives=profile.extra_directives,
+            setup=profile.setup,
+        )
+    except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:
+        raise ProfileError(
+            f"{path}: {error}",
+            "Mend the template, or remove it to use the one that came with crh-batch.",
+            str(path),
+            "jobscripts",
+        ) from error

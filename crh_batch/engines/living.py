@@ -1,0 +1,146 @@
+"""What lives: one query to the scheduler for all jobs of a batch, and this machine's process table.
+
+Three answers: alive, dead, unknown. A scheduler that doesn't answer, or has not heard of a job yet, makes nothing dead.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from crh_batch.engines.base import LOCAL, SLURM
+from crh_batch.errors import HostError, Unreachable
+from crh_batch.hosts.base import Host
+from crh_batch.ledger import durable
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.identity import Verdict, boot_id, verdict_here
+from crh_batch.ledger.session import SessionHeader
+from crh_batch.ledger.submissions import Submission, read_submissions
+from crh_batch.schedulers import slurm
+from crh_batch.schedulers.base import JobRow, JobState
+
+# A job that two answers in a row don't know is over, if they lie this far apart: squeue forgets ended jobs after
+# MinJobAge, and a controller that has just started may not know all jobs yet.
+FORGOTTEN_AFTER_S = 60.0
+# squeue takes all names on one command line.
+_NAMES_A_QUERY = 500
+
+
+class Living:
+    """What lives of a batch, as this machine's process table and one look at the scheduler tell.
+
+    Args:
+        rows: the tasks that they know, None if nothing could be learned.
+        forgotten: tokens of submissions that no answer has known for FORGOTTEN_AFTER_S.
+    """
+
+    def __init__(self, rows: Sequence[JobRow] | None, forgotten: frozenset[str]) -> None:
+        self.answered = rows is not None
+        self._forgotten = forgotten
+        self._by_task = {(row.job_id, row.task): row.state for row in rows or ()}
+        self._by_token: dict[str, list[JobRow]] = {}
+        for row in rows or ():
+            self._by_token.setdefault(row.name.removeprefix(slurm.JOB_NAME_PREFIX), []).append(row)
+
+    def verdict(self, header: SessionHeader) -> Verdict:
+        """Return whether a session lives: by its process where that can be seen, else by its job."""
+        here = verdict_here(header.who)
+        if here is not Verdict.UNKNOWN or header.job.scheduler != "slurm":
+            return here
+        state = self._by_task.get((header.job.job_id, header.job.task))
+        if state is None:
+            return Verdict.DEAD if header.submission in self._forgotten else Verdict.UNKNOWN
+        if state is JobState.ENDED:
+            return Verdict.DEAD
+        # PENDING: the job was requeued; its next life will declare this one's claims lost by itself.
+        return Verdict.ALIVE if state is JobState.RUNNING else Verdict.UNKNOWN
+
+    def submission(self, submission: Submission) -> Verdict:
+        """Return whether pilots of a submission live or wait."""
+        if submission.refused:
+            return Verdict.DEAD
+        if submission.engine == LOCAL:
+            return verdict_here(submission.process) if submission.process is not None else Verdict.DEAD
+        rows = self._by_token.get(submission.token)
+        if not rows:
+            return Verdict.DEAD if submission.token in self._forgotten else Verdict.UNKNOWN
+        if any(row.state in (JobState.PENDING, JobState.RUNNING) for row in rows):
+            return Verdict.ALIVE
+        return Verdict.DEAD if all(row.state is JobState.ENDED for row in rows) else Verdict.UNKNOWN
+
+    def job_id(self, token: str) -> str:
+        """Return the job that a token belongs to; empty if there is none in the answer."""
+        rows = self._by_token.get(token)
+        return rows[0].job_id if rows else ""
+
+
+def look(batch: Batch, host: Host) -> Living:
+    """Ask squeue once for all submissions of a batch, and sacct for those that squeue has forgotten.
+
+    Never raises for a scheduler that doesn't answer: nothing is known then.
+    """
+    asked = [one for one in read_submissions(batch.paths) if one.engine == SLURM and not one.refused]
+    if not asked:
+        return Living([], frozenset())
+    tokens = [one.token for one in asked]
+    try:
+        rows = _query(host, tokens)
+    except (Unreachable, HostError):
+        return Living(None, frozenset())
+    known = _tokens(rows)
+    missing = [one for one in asked if one.token not in known]
+    if missing:
+        rows += _accounting(host, missing)
+        known = _tokens(rows)
+    return Living(rows, remember_missing(batch, [token for token in tokens if token not in known]))
+
+
+def _tokens(rows: Sequence[JobRow]) -> set[str]:
+    return {row.name.removeprefix(slurm.JOB_NAME_PREFIX) for row in rows}
+
+
+def _query(host: Host, tokens: Sequence[str]) -> list[JobRow]:
+    rows: list[JobRow] = []
+    for start in range(0, len(tokens), _NAMES_A_QUERY):
+        names = [slurm.JOB_NAME_PREFIX + token for token in tokens[start : start + _NAMES_A_QUERY]]
+        rows += slurm.parse_squeue(host.run(slurm.squeue_argv(names)))
+    return rows
+
+
+def _accounting(host: Host, submissions: Sequence[Submission]) -> list[JobRow]:
+    if not host.has("sacct"):
+        return []
+    # A day's grace for clocks that differ.
+    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(min(one.time for one in submissions) - 86400))
+    names = [slurm.JOB_NAME_PREFIX + one.token for one in submissions]
+    try:
+        return slurm.parse_sacct(host.run(slurm.sacct_argv(names, since))) or []
+    except HostError:
+        return []
+
+
+def remember_missing(batch: Batch, missing: Sequence[str], *, now: float | None = None) -> frozenset[str]:
+    """Note which submissions no answer knew, and return those that have been unknown for FORGOTTEN_AFTER_S.
+
+    Times are of this boot's monotonic clock, since clocks of machines differ and may be set; a note from another
+    machine or boot is begun anew. The note is a hint: losing it costs a minute.
+    """
+    now = time.monotonic() if now is None else now
+    boot = boot_id()
+    path = Path(batch.paths.liveness)
+    try:
+        noted = json.loads(path.read_bytes())
+        first = dict(noted["first_missing"]) if noted.get("boot_id") == boot else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        first = {}
+    since = {token: float(first.get(token, now)) for token in missing}
+    if since != first:
+        content = json.dumps({"boot_id": boot, "first_missing": since}).encode()
+        try:
+            durable.write_durable(batch.paths.liveness, content)
+        except OSError:
+            # status must work for those who may only read.
+            pass
+    return frozenset(token for token, began in since.items() if now - began >= FORGOTTEN_AFTER_S)

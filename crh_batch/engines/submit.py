@@ -1,0 +1,132 @@
+"""Submitting a tree: what is new becomes a batch, what exists goes on, what is alive is left alone.
+
+Every tomodir that was looked at ends in exactly one place of the report.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from crh_batch.engines.base import Engine, Started
+from crh_batch.engines.living import Living
+from crh_batch.engines.new_batch import make_batch
+from crh_batch.engines.resume import Resumed, resume, start_pilots
+from crh_batch.engines.take_over import TakeOver
+from crh_batch.errors import Busy, CrhBatchError
+from crh_batch.hosts.base import Host
+from crh_batch.ledger.batch import Batch, counts
+from crh_batch.ledger.registration import Registration
+from crh_batch.plan.survey import Survey, describe_into
+from crh_batch.profile import Profile
+
+
+@dataclass
+class SubmitReport:
+    """What a submit did.
+
+    Args:
+        batch: the new batch, None if nothing was new.
+        started: pilots for the new batch.
+        resumed: batches that existed, with what was done for each.
+        left: tomodirs that were left alone, with the reason.
+        problems: tomodirs that can't be run, with the reason.
+        trouble: why pilots could not be started or a batch not be brought on; the work is kept.
+    """
+
+    batch: Batch | None = None
+    started: list[Started] = field(default_factory=list)
+    resumed: list[Resumed] = field(default_factory=list)
+    left: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    trouble: list[CrhBatchError] = field(default_factory=list)
+
+    @property
+    def batches(self) -> list[Batch]:
+        """All batches that tomodirs of the tree belong to, the new one last."""
+        return [one.batch for one in self.resumed] + ([self.batch] if self.batch else [])
+
+
+def submit(
+    survey: Survey,
+    engine: Engine,
+    host: Host,
+    profile: Profile,
+    *,
+    force: bool = False,
+    collect: bool = True,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> SubmitReport:
+    """Submit what a survey found.
+
+    Args:
+        force: take over registrations that are empty, damaged, or whose batch is gone; take claims for dead of which
+            nothing is known; run again what failed with the same input.
+        collect: collect what dead batches left.
+
+    Raises:
+        ProgramMissing, LedgerError: nothing could be begun.
+    """
+    report = SubmitReport(problems=list(survey.problems))
+    batches = _sort_registered(survey, engine.most_threads, report, force=force)
+    for directory in batches:
+        _resume(directory, engine, host, report, force=force, collect=collect)
+    if survey.planned:
+        _submit_new(survey, engine, profile, report, on_progress)
+    return report
+
+
+def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *, force: bool) -> list[str]:
+    """Look at each registration: free what may be taken over (it joins the planned), return the living batches."""
+    take_over = TakeOver(force=force)
+    batches: dict[str, None] = {}
+    for path, registration in survey.registered:
+        tomodir = os.path.join(survey.root, path)
+        if not registration.flaw and counts(registration.batch_directory):
+            batches.setdefault(os.path.abspath(registration.batch_directory))
+        refusal = take_over.try_to_free(tomodir, registration)
+        if refusal is None:
+            describe_into(survey, path, most_threads)
+        elif refusal:
+            report.left.append((path, refusal))
+    take_over.close()
+    report.problems = list(survey.problems)
+    return list(batches)
+
+
+def _resume(
+    directory: str, engine: Engine, host: Host, report: SubmitReport, *, force: bool, collect: bool
+) -> None:
+    try:
+        report.resumed.append(resume(Batch(directory), engine, host, force=force, collect=collect))
+    except Busy as error:
+        report.trouble.append(error)
+        report.resumed.append(Resumed(Batch(directory), alive=True))
+    except CrhBatchError as error:
+        report.trouble.append(error)
+
+
+def _submit_new(
+    survey: Survey,
+    engine: Engine,
+    profile: Profile,
+    report: SubmitReport,
+    on_progress: Callable[[int, int], None],
+) -> None:
+    def start(batch: Batch) -> None:
+        try:
+            report.started = start_pilots(batch, engine, Living([], frozenset()))
+        except CrhBatchError as error:
+            # The batch is whole; the next command sends it.
+            report.trouble.append(error)
+
+    made = make_batch(survey.root, survey.planned, profile, start, on_progress)
+    report.batch = made.batch
+    report.left += [(path, taken.describe()) for path, taken in made.taken]
+    report.problems += [(path, str(error)) for path, error in made.refused]
+
+
+def registered_elsewhere(registrations: Sequence[tuple[str, Registration]]) -> list[tuple[str, str]]:
+    """Return a line for each registered tomodir, for check."""
+    return [(path, registration.describe()) for path, registration in registrations]

@@ -1,0 +1,163 @@
+"""What may be done with a tomodir that has a .crh file: leave it to its batch, or free it to be submitted again.
+
+Freed are: registrations of half-made batches whose client is dead; what a dead client forgot to remove after collecting;
+failed tomodirs whose input has changed since. With ``--force`` also: empty or foreign .crh files, those whose batch is
+gone, tomodirs that failed with the same input, and finished ones whose input has changed since they ran.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+
+from crh_batch.errors import Busy, CrhBatchError
+from crh_batch.ledger.batch import Batch, Item, counts, read_settings, write_items
+from crh_batch.ledger.collect import changed_inputs
+from crh_batch.ledger.custody import Custody
+from crh_batch.ledger.names import Failure, Marks, StateName, fail_mark, gather, list_shard
+from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
+from crh_batch.ledger.registration import Registration, remove_registration
+from crh_batch.ledger.session import holder_of, read_events
+
+_FORCE = "If nobody is at work on it, repeat with --force."
+
+
+class TakeOver:
+    """Frees tomodirs, taking the custody of each batch concerned once; ``close`` ends it."""
+
+    def __init__(self, *, force: bool) -> None:
+        self._force = force
+        self._stack = ExitStack()
+        self._batches: dict[str, Batch] = {}
+        self._custody: dict[str, Busy | None] = {}
+        self._marks: dict[tuple[str, int], dict[int, Marks]] = {}
+        self._failures: dict[tuple[str, str], dict[tuple[object, object], dict[str, object]]] = {}
+
+    def close(self) -> None:
+        """Give all custodies back."""
+        self._stack.close()
+
+    def try_to_free(self, tomodir: str, registration: Registration) -> str | None:
+        """Free a tomodir if that is right; return None then.
+
+        Returns:
+            Empty if it goes on in its own batch, else why it is left alone.
+        """
+        try:
+            if registration.flaw:
+                return self._free_flawed(registration)
+            if not counts(registration.batch_directory):
+                return self._free_half_made(registration)
+            return self._free_from_batch(tomodir, registration)
+        except CrhBatchError as error:
+            return str(error)
+
+    def _free_flawed(self, registration: Registration) -> str | None:
+        if not self._force:
+            return f"{registration.path}: {registration.flaw}. {_FORCE}"
+        return _gone(registration)
+
+    def _free_half_made(self, registration: Registration) -> str | None:
+        directory = registration.batch_directory
+        if not os.path.isdir(directory):
+            if not self._force:
+                return (
+                    f"{registration.path}: its batch {registration.batch_id} is gone ({directory}). "
+                    "If it was moved, move it back; if it was deleted, repeat with --force."
+                )
+            return _gone(registration)
+        busy = self._take_custody(directory)
+        if busy is not None:
+            return f"{registration.describe()}, which is not complete yet: {busy.message}. {_FORCE}"
+        if counts(directory):
+            # RACE: its client was only slow, and finished it before this one had custody.
+            return ""
+        return _gone(registration)
+
+    def _take_custody(self, directory: str) -> Busy | None:
+        """Take custody of a batch once; of a half-made one its list of items is closed, so that it never counts."""
+        if directory not in self._custody:
+            paths = BatchPaths(directory)
+            try:
+                links = read_settings(paths).links
+                self._stack.enter_context(Custody(paths, links, force=self._force))
+                if not os.path.exists(paths.items):
+                    write_items(paths, [])
+                self._custody[directory] = None
+            except Busy as error:
+                self._custody[directory] = error
+        return self._custody[directory]
+
+    def _free_from_batch(self, tomodir: str, registration: Registration) -> str | None:
+        directory = registration.batch_directory
+        batch = self._batches.get(directory)
+        if batch is None:
+            batch = self._batches[directory] = Batch(directory)
+        item_id = registration.item_id
+        if item_id not in batch.items or os.path.abspath(batch.tomodir(batch.items[item_id])) != os.path.abspath(
+            tomodir
+        ):
+            # A copied or renamed tomodir took a .crh file along that speaks of another one.
+            return self._free_flawed_of(registration)
+        marks = self._marks_of(batch, item_id)
+        state = marks.state(batch.settings.policy)
+        if state.name is StateName.COLLECTED:
+            return self._free_with_custody(registration)
+        if state.name is StateName.DONE and self._force and self._changed_since_done(batch, item_id):
+            return self._free_with_custody(registration)
+        if state.name is not StateName.FAILED:
+            return ""
+        why = self._why_failed_again(batch, batch.items[item_id], state.attempt, state.failure)
+        if why and not self._force:
+            return why
+        return self._free_with_custody(registration)
+
+    def _free_flawed_of(self, registration: Registration) -> str | None:
+        if not self._force:
+            return f"{registration.path}: speaks of another tomodir (was this one copied or renamed?). {_FORCE}"
+        return self._free_with_custody(registration)
+
+    def _free_with_custody(self, registration: Registration) -> str | None:
+        busy = self._take_custody(registration.batch_directory)
+        return busy.message if busy is not None else _gone(registration)
+
+    def _marks_of(self, batch: Batch, item_id: int) -> Marks:
+        shard = item_id // SHARD_SIZE
+        key = (batch.paths.directory, shard)
+        if key not in self._marks:
+            self._marks[key] = gather(list_shard(batch.paths, shard))
+        return self._marks[key].get(item_id) or Marks()
+
+    def _why_failed_again(self, batch: Batch, item: Item, attempt: int, failure: Failure | None) -> str:
+        """Return why a failed tomodir would fail again: its input is the same. Empty if it changed."""
+        assert failure is not None
+        token = holder_of(batch.paths.name(item.item_id, fail_mark(attempt, failure))) or ""
+        event = self._failures_of(batch, token).get((item.item_id, attempt), {})
+        inputs = event.get("inputs")
+        if not isinstance(inputs, list) or changed_inputs(batch.tomodir(item), inputs):
+            return ""
+        return (
+            f"failed in batch {batch.batch_id} ({failure.value}): {event.get('error') or failure.value}\n"
+            "  Its input hasn't changed since. Mend it and submit again, or run it as it is: crh-batch retry."
+        )
+
+    def _changed_since_done(self, batch: Batch, item_id: int) -> bool:
+        token = holder_of(batch.paths.name(item_id, "done")) or ""
+        for event in read_events(batch.paths, token):
+            if event["event"] == "done" and event.get("id") == item_id:
+                return bool(changed_inputs(batch.tomodir(batch.items[item_id]), event.get("inputs") or []))
+        return False
+
+    def _failures_of(self, batch: Batch, token: str) -> dict[tuple[object, object], dict[str, object]]:
+        key = (batch.paths.directory, token)
+        if key not in self._failures:
+            self._failures[key] = {
+                (event.get("id"), event.get("attempt")): event
+                for event in read_events(batch.paths, token)
+                if event["event"] == "fail"
+            }
+        return self._failures[key]
+
+
+def _gone(registration: Registration) -> str | None:
+    return None if remove_registration(registration) else f"{registration.path}: changed while it was looked at"

@@ -1,0 +1,95 @@
+"""Waiting for batches: until all is over, nobody is left to do the rest, or time is up."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from crh_batch.engines.living import look
+from crh_batch.engines.resume import count_states
+from crh_batch.hosts.base import Host
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.identity import Verdict
+from crh_batch.ledger.lost import open_claims
+from crh_batch.ledger.names import StateName
+from crh_batch.ledger.submissions import read_submissions
+
+# How often names are listed: often for few tomodirs, and at most a twentieth of the time for many.
+_PAUSE_S = 0.25
+_MAX_PAUSE_S = 10.0
+_LISTING_SHARE = 20.0
+# How soon, and then how often, it is asked who lives while nothing changes. A scheduler is asked once a minute at most.
+_FIRST_LOOK_S = 3.0
+LOOK_EVERY_S = 60.0
+
+Counts = Counter[StateName]
+
+
+class End(Enum):
+    """Why waiting ended: all is over; time is up; or tomodirs are left and nobody lives who could run them."""
+
+    OVER = "over"
+    TIMEOUT = "timeout"
+    STALLED = "stalled"
+
+
+def is_over(counts: Counts) -> bool:
+    """Return whether nothing is left to run; held tomodirs wait for their user, not for a pilot."""
+    return not counts[StateName.READY] and not counts[StateName.RUNNING]
+
+
+def wait_for(
+    batches: Sequence[Batch],
+    host: Host,
+    *,
+    timeout_s: float | None = None,
+    on_counts: Callable[[Counts], None] = lambda counts: None,
+) -> End:
+    """Wait for all batches.
+
+    Args:
+        timeout_s: seconds; None waits for ever.
+        on_counts: called with the counts of all batches together, whenever they were looked at.
+    """
+    began = time.monotonic()
+    next_look = began + _FIRST_LOOK_S
+    last: Counts | None = None
+    while True:
+        listed = time.monotonic()
+        each = [count_states(batch) for batch in batches]
+        took = time.monotonic() - listed
+        counts = sum(each, Counter())
+        on_counts(counts)
+        if all(is_over(one) for one in each):
+            return End.OVER
+        now = time.monotonic()
+        if counts != last:
+            last = counts
+            next_look = max(next_look, now + _FIRST_LOOK_S) if next_look <= now else next_look
+        if timeout_s is not None and now - began >= timeout_s:
+            return End.TIMEOUT
+        if now >= next_look or _only_local(batches):
+            next_look = now + LOOK_EVERY_S
+            if not any(lives(batch, host) for batch, one in zip(batches, each) if not is_over(one)):
+                return End.STALLED
+        pause = min(max(_PAUSE_S, took * _LISTING_SHARE), _MAX_PAUSE_S)
+        if timeout_s is not None:
+            pause = min(pause, max(0.0, began + timeout_s - now))
+        time.sleep(pause)
+
+
+def _only_local(batches: Sequence[Batch]) -> bool:
+    """Return whether looking costs nothing: no scheduler is involved."""
+    return all(one.process is not None or one.refused for batch in batches for one in read_submissions(batch.paths))
+
+
+def lives(batch: Batch, host: Host) -> bool:
+    """Return whether pilots of a batch live, wait, or can't be proven dead."""
+    living = look(batch, host)
+    if any(living.submission(one) is not Verdict.DEAD for one in read_submissions(batch.paths)):
+        return True
+    # Pilots that were started by hand have no submission.
+    headers = {claim.token: claim.header for claim in open_claims(batch)}
+    return any(header is None or living.verdict(header) is not Verdict.DEAD for header in headers.values())

@@ -1,0 +1,3 @@
+"""Where commands run: argv in; exit status, stdout and stderr out. Knows no scheduler."""
+
+from __future__ import annotations

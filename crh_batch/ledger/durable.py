@@ -1,0 +1,246 @@
+"""Writes that survive a crash, and names that only one process can make.
+
+This is the only module with ``os.symlink``, ``os.replace``, ``os.link`` and ``fsync``: what the protocol asks of a
+filesystem can be read here in one place, and tests replace the functions of ``calls`` to make a filesystem lie or break.
+
+Which names are exclusive, and why symbolic links: docs/protocol.md, "Exclusive names".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import time
+from typing import NoReturn
+
+from crh_batch.errors import FilesystemUnfit, LedgerError
+
+SYMLINK = "symlink"
+FILE = "file"
+
+# A network filesystem may show a change of another node only after its attribute cache has run out: 3 s was seen on
+# GlusterFS, nfs(5) allows 60 s. Within this time "no such file" means "not yet".
+VISIBILITY_WAIT_S = 60.0
+
+
+class SystemCalls:
+    """The calls that faults are injected into; one object, so a test replaces one attribute of it."""
+
+    symlink = staticmethod(os.symlink)
+    link = staticmethod(os.link)
+    readlink = staticmethod(os.readlink)
+    open = staticmethod(os.open)
+    write = staticmethod(os.write)
+    fsync = staticmethod(os.fsync)
+    replace = staticmethod(os.replace)
+    unlink = staticmethod(os.unlink)
+    sleep = staticmethod(time.sleep)
+
+
+calls = SystemCalls()
+
+
+def random_word(length: int = 8) -> str:
+    """Return ``length`` random lower-case letters and digits, safe in file names, job names and shell text."""
+    alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte, whatever number of calls that takes: write(2) may write less than it was given."""
+    view = memoryview(data)
+    while view:
+        view = view[calls.write(descriptor, view) :]
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable; without this a created file can be gone after a crash."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        calls.fsync(descriptor)
+    except OSError as error:
+        # Some network filesystems refuse fsync of a directory; their metadata calls are synchronous by themselves.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: str) -> None:
+    """Make a file's content durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        calls.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durable(path: str, data: bytes, *, mode: int = 0o666) -> None:
+    """Write a whole file so that a reader, also one after a crash, sees the old content or the new, never a part.
+
+    Safe with several writers: the last one wins. A crash leaves at most a file named ``.<name>.<random>.part``.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name[:100]}.{random_word()}.part")
+    descriptor = calls.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        try:
+            write_all(descriptor, data)
+            calls.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        calls.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            calls.unlink(temporary)
+        raise
+    sync_directory(directory or ".")
+
+
+def create_exclusively(path: str, data: bytes) -> bool:
+    """Create a file that must not exist yet, with its whole content durable; return whether this call made it.
+
+    open(2) with O_EXCL is atomic on every filesystem in use, NFSv3 and later included. The content comes after the
+    creation, so a crash leaves a shorter file, which readers take for half made.
+
+    Raises:
+        OSError: anything but EEXIST; the half-made file is taken away again where that is possible.
+    """
+    try:
+        descriptor = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    except FileExistsError:
+        return False
+    try:
+        write_all(descriptor, data)
+        calls.fsync(descriptor)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            calls.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+    return True
+
+
+_NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
+
+
+def publish_exclusively(path: str, data: bytes, temporary: str) -> bool:
+    """Create a file that must not exist yet, complete from its first moment; return whether this call made it.
+
+    The content is written to ``temporary``.<random> first and gets its name by link(2), so a crash leaves no empty file that
+    belongs to nobody. Where hard links are missing, or ``temporary`` lies on another filesystem, the file is created
+    in place (``create_exclusively``).
+
+    Raises:
+        OSError: anything but EEXIST.
+    """
+    temporary = f"{temporary}.{random_word()}"
+    create_exclusively(temporary, data)
+    try:
+        calls.link(temporary, path)
+        return True
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        return create_exclusively(path, data)
+    finally:
+        with contextlib.suppress(OSError):
+            calls.unlink(temporary)
+
+
+def win_name(path: str, target: str, links: str, *, wait_s: float = VISIBILITY_WAIT_S) -> bool:
+    """Create the name ``path`` for ``target``; return whether it is now ``target``'s.
+
+    Invariant: names are only ever added, so False is final. An error of symlink(2) is not believed: on NFS the call
+    may have done its work before a retransmission reported EEXIST. What the name says decides.
+
+    Args:
+        target: the session's control file relative to the name; no two processes use the same one.
+        links: SYMLINK, or FILE where the filesystem has no symbolic links.
+        wait_s: seconds within which a name that exists must become readable here (docs/protocol.md, "Caches").
+
+    Raises:
+        LedgerError: the name could be neither made nor read.
+    """
+    try:
+        if links == SYMLINK:
+            calls.symlink(target, path)
+            return True
+        return create_exclusively(path, target.encode()) or read_name(path, wait_s=wait_s) == target
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            _refuse(path, error)
+        holder = read_name(path, wait_s=wait_s if error.errno == errno.EEXIST else 0.0)
+        if holder is None:
+            _refuse(path, error)
+        return holder == target
+
+
+def read_name(path: str, *, wait_s: float = 0.0) -> str | None:
+    """Return what a name points to, or None if it isn't there (after ``wait_s`` seconds of looking again)."""
+    waited = 0.0
+    pause = 0.01
+    while True:
+        holder = _read_name_once(path)
+        if holder:
+            return holder
+        if waited >= wait_s:
+            return None
+        calls.sleep(pause)
+        waited += pause
+        pause = min(pause * 2, 2.0)
+
+
+def _read_name_once(path: str) -> str | None:
+    try:
+        return calls.readlink(path)
+    except OSError as error:
+        if error.errno == errno.ENOENT or error.errno == errno.ESTALE:
+            return None
+        if error.errno != errno.EINVAL:
+            raise
+    # Not a symbolic link: a name made as a file, on a filesystem without them.
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(4096).decode(errors="replace") or None
+    except FileNotFoundError:
+        return None
+
+
+def _refuse(path: str, error: OSError) -> NoReturn:
+    raise LedgerError(
+        f"{path}: the name could not be made: {error.strerror or error}",
+        "Check that the directory exists, is writable for you and has free space and inodes; then run the command again.",
+        path,
+    ) from error
+
+
+def find_link_kind(directory: str) -> str:
+    """Find out whether exclusive names can be symbolic links in ``directory``, or must be files.
+
+    Raises:
+        FilesystemUnfit: neither kind is exclusive here.
+    """
+    name = os.path.join(directory, f".probe-{random_word()}")
+    for kind in (SYMLINK, FILE):
+        path = f"{name}.{kind}"
+        try:
+            won = win_name(path, "first", kind, wait_s=1.0)
+            lost = not win_name(path, "second", kind, wait_s=1.0)
+            if won and lost and read_name(path) == "first":
+                return kind
+        except (OSError, LedgerError):
+            continue
+        finally:
+            with contextlib.suppress(OSError):
+                calls.unlink(path)
+    raise FilesystemUnfit(
+        f"{directory}: neither symbolic links nor exclusively created files work here",
+        "Put the survey on another filesystem, or check that you may write to this one.",
+        directory,
+    )

@@ -1,0 +1,78 @@
+"""Claims whose session has died: they get the name ``fail.N.lost`` and are ready again.
+
+Only a session that is provably dead loses its claims; who can prove it is the caller's affair (a scheduler's answer, or
+this machine's process table). Several processes may do this at the same time: the name can be made only once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.custody import Judge
+from crh_batch.ledger.identity import Verdict
+from crh_batch.ledger.names import Failure, StateName, claim_mark, fail_mark, states
+from crh_batch.ledger.session import Session, SessionHeader, holder_of, read_header
+
+
+@dataclass(frozen=True)
+class OpenClaim:
+    """An attempt that nothing is known of but its beginning; ``header`` is None when its session can't be read."""
+
+    item_id: int
+    attempt: int
+    token: str
+    header: SessionHeader | None
+
+
+def open_claims(batch: Batch) -> list[OpenClaim]:
+    """Return all claims of a batch that neither ended nor were declared lost."""
+    headers: dict[str, SessionHeader | None] = {}
+    found = []
+    for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy):
+        if state.name is not StateName.RUNNING:
+            continue
+        token = holder_of(batch.paths.name(item_id, claim_mark(state.attempt))) or ""
+        if token not in headers:
+            headers[token] = read_header(batch.paths, token) if token else None
+        found.append(OpenClaim(item_id, state.attempt, token, headers[token]))
+    return found
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What became of the open claims: ``lost`` ones are ready again, ``unknown`` ones could not be judged."""
+
+    lost: int
+    alive: int
+    unknown: tuple[OpenClaim, ...]
+
+
+def recover_lost(
+    batch: Batch, claims: Iterable[OpenClaim], judge: Judge, session: Session, *, force: bool = False
+) -> Recovery:
+    """Declare the claims of dead sessions lost.
+
+    Args:
+        judge: called once a session.
+        session: the caller's own; the names point to it.
+        force: take UNKNOWN for dead; the user has said that those sessions are.
+    """
+    verdicts: dict[str, Verdict] = {}
+    lost = alive = 0
+    unknown = []
+    for claim in claims:
+        verdict = verdicts.get(claim.token)
+        if verdict is None:
+            verdict = judge(claim.header) if claim.header is not None else Verdict.UNKNOWN
+            verdicts[claim.token] = verdict
+        if verdict is Verdict.DEAD or (verdict is Verdict.UNKNOWN and force):
+            session.append("lost", id=claim.item_id, attempt=claim.attempt, session=claim.token)
+            session.win(claim.item_id, fail_mark(claim.attempt, Failure.LOST), batch.settings.links)
+            lost += 1
+        elif verdict is Verdict.ALIVE:
+            alive += 1
+        else:
+            unknown.append(claim)
+    return Recovery(lost, alive, tuple(unknown))

@@ -1,0 +1,219 @@
+"""The state of every tomodir of a batch, read from names alone.
+
+A name is ``<id>.<mark>``, with the marks::
+
+    claim.NNN           attempt NNN was begun; points to the session that runs it
+    fail.NNN.<class>    attempt NNN ended badly; points to the session that says so (a client's, for ``lost``)
+    done                some attempt ended well; points to the session whose pack holds the results
+    collected           the results are in the tomodir
+    retry.NNN           attempts up to NNN are forgiven
+    held.NNN release.NNN   held if the last ``held`` is later than the last ``release``
+
+Names are only ever added, so a stale listing is behind, never wrong: the state derived from fewer names is one that the
+tomodir was in. States: collected > done > the highest attempt (failed, running, or ready for the next one); a ready one
+that is held is ``held``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
+
+
+class Failure(str, Enum):
+    """Why an attempt failed; part of its name.
+
+    ``INPUT``: the program says what is wrong with the input. ``CRASH``: ended by a signal or in a way that says
+    nothing. ``MEMORY``: killed for lack of memory. ``WALLTIME``: ended with its job, not by its own fault. ``PROGRAM``:
+    the program can't be started. ``LOST``: the session died. ``CANCELLED``: the user gave it up.
+    """
+
+    INPUT = "input"
+    CRASH = "crash"
+    MEMORY = "memory"
+    WALLTIME = "walltime"
+    PROGRAM = "program"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+# When an attempt carries two classes (a client called it lost, then its own session reported), the first one here counts.
+_PRECEDENCE = (
+    Failure.CANCELLED,
+    Failure.INPUT,
+    Failure.MEMORY,
+    Failure.CRASH,
+    Failure.WALLTIME,
+    Failure.PROGRAM,
+    Failure.LOST,
+)
+CHARGED = frozenset({Failure.CRASH, Failure.MEMORY, Failure.LOST})
+FINAL = frozenset({Failure.INPUT, Failure.CANCELLED})
+
+
+class StateName(str, Enum):
+    """What a tomodir of a batch is at."""
+
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    HELD = "held"
+    COLLECTED = "collected"
+
+
+class State(NamedTuple):
+    """A tomodir's state.
+
+    ``attempt``: for ready the number the next attempt will have, else the number of the last one (0 where it does not
+    matter). ``failure``: the class of the last failed attempt, also for one that is ready again.
+    """
+
+    name: StateName
+    attempt: int
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How often attempts are repeated without anybody's asking.
+
+    Args:
+        charged_attempts: attempts that may end as crash, memory or lost before the tomodir counts as failed.
+        walltime_attempts: attempts that may end as walltime; more than that means that it doesn't fit.
+    """
+
+    charged_attempts: int = 3
+    walltime_attempts: int = 5
+
+
+class Marks:
+    """The names of one tomodir, by kind; a plain record that ``state`` reads."""
+
+    __slots__ = ("claimed", "collected", "done", "fails", "forgiven", "held", "released")
+
+    def __init__(self) -> None:
+        self.claimed = 0
+        self.fails: dict[int, Failure] = {}
+        self.forgiven = 0
+        self.held = 0
+        self.released = 0
+        self.done = False
+        self.collected = False
+
+    def add(self, kind: str, number: int, failure: str) -> None:
+        """Take in one parsed name; unknown kinds are a newer version's and are passed over."""
+        if kind == "claim":
+            self.claimed = max(self.claimed, number)
+        elif kind == "fail":
+            self._add_failure(number, failure)
+        elif kind == "done":
+            self.done = True
+        elif kind == "collected":
+            self.collected = True
+        elif kind == "retry":
+            self.forgiven = max(self.forgiven, number)
+        elif kind == "held":
+            self.held = max(self.held, number)
+        elif kind == "release":
+            self.released = max(self.released, number)
+
+    def _add_failure(self, number: int, text: str) -> None:
+        try:
+            failure = Failure(text)
+        except ValueError:
+            failure = Failure.CRASH
+        known = self.fails.get(number)
+        if known is None or _PRECEDENCE.index(failure) < _PRECEDENCE.index(known):
+            self.fails[number] = failure
+
+    def state(self, policy: RetryPolicy) -> State:
+        """Return the state that these names add up to."""
+        last = max(self.claimed, max(self.fails, default=0))
+        failure = self.fails.get(last)
+        if self.collected:
+            return State(StateName.COLLECTED, last)
+        if self.done:
+            return State(StateName.DONE, last)
+        if last and failure is None:
+            return State(StateName.RUNNING, last)
+        if failure is not None and last > self.forgiven and self._is_final(failure, policy):
+            return State(StateName.FAILED, last, failure)
+        if self.held > self.released:
+            return State(StateName.HELD, last + 1, failure)
+        return State(StateName.READY, last + 1, failure)
+
+    def _is_final(self, failure: Failure, policy: RetryPolicy) -> bool:
+        if failure in FINAL:
+            return True
+        since = [kind for number, kind in self.fails.items() if number > self.forgiven]
+        if failure in CHARGED:
+            return sum(kind in CHARGED for kind in since) >= policy.charged_attempts
+        if failure is Failure.WALLTIME:
+            return since.count(Failure.WALLTIME) >= policy.walltime_attempts
+        # PROGRAM: the node's fault, so the tomodir stays ready; the pilot that met it has stopped.
+        return False
+
+
+_NAME = re.compile(r"(\d+)\.([a-z]+)(?:\.(\d+)(?:\.([a-z]+))?)?\Z")
+
+
+def parse_name(text: str) -> tuple[int, str, int, str] | None:
+    """Split ``000017.fail.001.lost`` into (17, "fail", 1, "lost"); None for what is not a name."""
+    match = _NAME.match(text)
+    if match is None:
+        return None
+    item_id, kind, number, failure = match.groups()
+    return int(item_id), kind, int(number or 0), failure or ""
+
+
+def gather(names: Iterable[str]) -> dict[int, Marks]:
+    """Sort a listing by tomodir."""
+    found: dict[int, Marks] = {}
+    for text in names:
+        parsed = parse_name(text)
+        if parsed is not None:
+            item_id, kind, number, failure = parsed
+            marks = found.get(item_id)
+            if marks is None:
+                marks = found[item_id] = Marks()
+            marks.add(kind, number, failure)
+    return found
+
+
+def list_shard(paths: BatchPaths, shard: int) -> list[str]:
+    """Return the names in a shard, now; empty if there is none."""
+    try:
+        return os.listdir(paths.shard(shard))
+    except FileNotFoundError:
+        return []
+
+
+_NONE = Marks()
+
+
+def states(paths: BatchPaths, item_ids: Iterable[int], policy: RetryPolicy) -> Iterator[tuple[int, State]]:
+    """Yield the state of each tomodir, one listing a shard; ``item_ids`` must be ascending."""
+    shard = -1
+    marks: dict[int, Marks] = {}
+    for item_id in item_ids:
+        if item_id // SHARD_SIZE != shard:
+            shard = item_id // SHARD_SIZE
+            marks = gather(list_shard(paths, shard))
+        yield item_id, marks.get(item_id, _NONE).state(policy)
+
+
+def claim_mark(attempt: int) -> str:
+    """Return the mark of a claim."""
+    return f"claim.{attempt:03d}"
+
+
+def fail_mark(attempt: int, failure: Failure) -> str:
+    """Return the mark of a failed attempt."""
+    return f"fail.{attempt:03d}.{failure.value}"

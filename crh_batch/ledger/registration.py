@@ -1,0 +1,172 @@
+"""Registrations: ``<tomodir>.crh``, the file that says that a tomodir is being processed, by whom and where.
+
+It is created exclusively and holds one complete line from its first moment (by link(2); where that is missing, an empty
+one is half made), so two clients can't both get a tomodir. The keys
+of cr_hydra's .crh files are kept, so whoever reads those can read these.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crh_batch.errors import TomodirError
+from crh_batch.ledger import durable
+from crh_batch.ledger.identity import Who
+from crh_batch.ledger.paths import BatchPaths, registration_path
+
+SCHEMA = 1
+# A registration is a few hundred bytes; whatever is larger is something else.
+_MAX_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What a .crh file says.
+
+    Args:
+        path: the .crh file.
+        batch_id: the batch that the tomodir belongs to; empty if the file doesn't say.
+        batch_directory: where that batch lies, seen from here.
+        item_id: the tomodir's number in it.
+        registrant: the process that registered it.
+        since: when, for reading.
+        flaw: why the file is no registration, empty if it is one.
+        text: the file's content, to find out whether it is still the same.
+    """
+
+    path: str
+    batch_id: str = ""
+    batch_directory: str = ""
+    item_id: int = -1
+    registrant: Who = Who("", "", 0, 0, "")
+    since: str = ""
+    flaw: str = ""
+    text: bytes = b""
+
+    @property
+    def half_made(self) -> bool:
+        """Whether its writer died before the content was there."""
+        return not self.text
+
+    def describe(self) -> str:
+        """Return who and since when, for a user."""
+        if self.flaw:
+            return self.flaw
+        return f"registered by {self.registrant} at {self.since} for batch {self.batch_id}"
+
+
+def register(tomodir: str, paths: BatchPaths, item_id: int, who: Who, sim_type: str) -> Registration | None:
+    """Create a tomodir's .crh file; return None if this call made it, else what stands there.
+
+    Args:
+        paths: the batch it is registered for; its place is stored relative to the .crh file, so the tree may move.
+        sim_type: ``mod``, ``inv`` or ``mod+inv``.
+
+    Raises:
+        TomodirError: the file can't be made (directory not writable, name too long, no space).
+    """
+    path = registration_path(tomodir)
+    parent = os.path.dirname(path) or "."
+    data = {
+        "datetime_init": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "source_computer": who.host,
+        "sim_type": sim_type,
+        "crh_file": os.path.abspath(path),
+        "username": who.user,
+        "sim_id": item_id,
+        "schema": SCHEMA,
+        "batch": paths.batch_id,
+        "batch_dir": os.path.relpath(paths.directory, parent),
+        "id": item_id,
+        "registrant": who.to_json(),
+    }
+    try:
+        if durable.publish_exclusively(path, json.dumps(data).encode() + b"\n", paths.registering(item_id)):
+            return None
+    except OSError as error:
+        raise TomodirError(
+            f"{tomodir}: can't be registered: {path}: {error.strerror}",
+            "The directory above the tomodir must be writable, with free space, and the name must leave room for .crh.",
+            tomodir,
+        ) from error
+    found = read_registration(tomodir)
+    if found is not None and not found.flaw and found.batch_id == paths.batch_id and found.registrant == who:
+        # RACE: a retransmitted create on NFS reports EEXIST for one's own success.
+        return None
+    return found or Registration(path, flaw="a registration that vanished while it was read; try again")
+
+
+def read_registration(tomodir: str) -> Registration | None:
+    """Read a tomodir's .crh file; None if there is none. Whatever it holds, the answer is a Registration."""
+    path = registration_path(tomodir)
+    try:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return Registration(path, flaw="the .crh is not a plain file", text=b"?")
+        if status.st_size > _MAX_BYTES:
+            return Registration(path, flaw=f"the .crh is too large to be one ({status.st_size} bytes)", text=b"?")
+        with open(path, "rb") as stream:
+            text = stream.read(_MAX_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Registration(path, flaw=f"the .crh can't be read: {error.strerror}", text=b"?")
+    return _parse(path, text)
+
+
+def _parse(path: str, text: bytes) -> Registration:
+    if not text:
+        return Registration(path, flaw="the .crh is empty: its writer was interrupted")
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        data = None
+    if not isinstance(data, Mapping):
+        return Registration(path, flaw="the .crh is not a registration (not JSON)", text=text)
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        flaw = f"the .crh has schema {schema}, this crh-batch knows {SCHEMA}: use the newer one"
+        return Registration(path, flaw=flaw, text=text)
+    batch, where, item_id = data.get("batch"), data.get("batch_dir"), data.get("id")
+    if not (isinstance(batch, str) and isinstance(where, str) and isinstance(item_id, int)):
+        return Registration(path, flaw="the .crh was not made by crh-batch (CRHydra's?)", text=text)
+    directory = os.path.normpath(os.path.join(os.path.dirname(path), where))
+    return Registration(
+        path,
+        batch,
+        directory,
+        item_id,
+        Who.from_json(data.get("registrant")),
+        _text(data, "datetime_init"),
+        "",
+        text,
+    )
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def remove_registration(registration: Registration) -> bool:
+    """Remove a .crh file if it still holds what was read; return whether it is gone or never was ours to remove.
+
+    Only the holder of the custody of the registration's batch may call this (custody.py): two processes that remove the
+    same file could take away a third one's fresh registration.
+    """
+    try:
+        with open(registration.path, "rb") as stream:
+            if stream.read(_MAX_BYTES) != registration.text:
+                return False
+    except FileNotFoundError:
+        return True
+    with contextlib.suppress(FileNotFoundError):
+        durable.calls.unlink(registration.path)
+    return True

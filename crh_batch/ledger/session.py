@@ -1,0 +1,224 @@
+"""Sessions: one control file for one life of a pilot or client.
+
+The first line says who it is and is durable before the session makes any name. Each line after it is one event, a JSON
+object with ``event`` and ``time`` (seconds since 1970, this machine's clock: for reading, never for deciding). A torn
+last line is what a crash leaves; readers pass over it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crh_batch.errors import LedgerError, NewerSchema
+from crh_batch.ledger import durable
+from crh_batch.ledger.identity import Who, this_process
+from crh_batch.ledger.paths import BatchPaths, session_target, token_of
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """The scheduler's job that a session runs in.
+
+    Args:
+        scheduler: ``slurm`` or ``sge``; empty outside of jobs.
+        job_id: the job's id, of the array when it is one.
+        task: the array task's index, empty if it is none.
+        restart: how often the scheduler has started this job again.
+    """
+
+    scheduler: str = ""
+    job_id: str = ""
+    task: str = ""
+    restart: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form."""
+        return {"scheduler": self.scheduler, "job_id": self.job_id, "task": self.task, "restart": self.restart}
+
+    @classmethod
+    def from_json(cls, data: Any) -> Job:
+        """Read the plain form; anything unexpected gives a job that nothing is known about."""
+        if not isinstance(data, Mapping):
+            return cls()
+        restart = data.get("restart")
+        return cls(
+            str(data.get("scheduler") or ""),
+            str(data.get("job_id") or ""),
+            str(data.get("task") or ""),
+            restart if isinstance(restart, int) else 0,
+        )
+
+
+@dataclass(frozen=True)
+class SessionHeader:
+    """A session's first line."""
+
+    token: str
+    kind: str
+    who: Who
+    job: Job
+    started: float
+    submission: str = ""
+    cores: int = 0
+
+
+class Session:
+    """The running process's own session, open for appending; safe to use from several threads.
+
+    Events are not durable before ``sync``; the protocol calls it where an order matters.
+    """
+
+    def __init__(self, paths: BatchPaths, header: SessionHeader, descriptor: int) -> None:
+        self.paths = paths
+        self.header = header
+        self.token = header.token
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    @classmethod
+    def begin(
+        cls,
+        paths: BatchPaths,
+        kind: str,
+        *,
+        label: str = "",
+        job: Job | None = None,
+        submission: str = "",
+        cores: int = 0,
+    ) -> Session:
+        """Create a session's control file, durably.
+
+        Args:
+            kind: ``pilot`` or ``client``.
+            label: begins the token, so that a listing of sessions can be read; letters, digits, dots, dashes.
+        """
+        token = f"{label or kind}-{durable.random_word(10)}"
+        header = SessionHeader(token, kind, this_process(), job or Job(), time.time(), submission, cores)
+        line = {
+            "schema": SCHEMA,
+            "session": token,
+            "kind": kind,
+            "who": header.who.to_json(),
+            "job": header.job.to_json(),
+            "time": header.started,
+            "submission": submission,
+            "cores": cores,
+        }
+        path = paths.session(token)
+        if not durable.create_exclusively(path, json.dumps(line).encode() + b"\n"):
+            raise LedgerError(f"{path}: a session of this name exists already", "Run the command again.", path)
+        durable.sync_directory(paths.sessions)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        return cls(paths, header, descriptor)
+
+    def append(self, event: str, **fields: Any) -> None:
+        """Add one event."""
+        line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}) + "\n"
+        with self._lock:
+            durable.write_all(self._descriptor, line.encode())
+
+    def sync(self) -> None:
+        """Make all events so far durable."""
+        durable.calls.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Close the file; nothing more can be appended."""
+        with self._lock:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+
+    def win(self, item_id: int, mark: str, links: str, *, wait_s: float = durable.VISIBILITY_WAIT_S) -> bool:
+        """Make a tomodir's name for this session; return whether it is ours."""
+        target = session_target(self.token, in_shard=True)
+        return durable.win_name(self.paths.name(item_id, mark), target, links, wait_s=wait_s)
+
+    def win_for_batch(self, mark: str, links: str) -> bool:
+        """Make a name for the whole batch; return whether it is ours."""
+        target = session_target(self.token, in_shard=False)
+        return durable.win_name(self.paths.batch_name(mark), target, links)
+
+
+def holder_of(path: str, *, wait_s: float = 0.0) -> str | None:
+    """Return the token of the session that a name belongs to; None if the name isn't there."""
+    target = durable.read_name(path, wait_s=wait_s)
+    return None if target is None else token_of(target)
+
+
+def read_header(paths: BatchPaths, token: str) -> SessionHeader | None:
+    """Read a session's first line; None if the file is missing or has no complete first line.
+
+    Raises:
+        NewerSchema: a newer crh-batch wrote it.
+    """
+    try:
+        with open(paths.session(token), "rb") as stream:
+            line = stream.readline(1 << 20)
+    except FileNotFoundError:
+        return None
+    return _parse_header(paths, token, line)
+
+
+def _parse_header(paths: BatchPaths, token: str, line: bytes) -> SessionHeader | None:
+    try:
+        data = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    if not isinstance(data, dict):
+        return None
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise NewerSchema(
+            f"{paths.session(token)}: written with schema {schema}, this crh-batch knows {SCHEMA}",
+            "Use the newer crh-batch.",
+            paths.session(token),
+            schema,
+            SCHEMA,
+        )
+    started = data.get("time")
+    cores = data.get("cores")
+    return SessionHeader(
+        token,
+        str(data.get("kind") or ""),
+        Who.from_json(data.get("who")),
+        Job.from_json(data.get("job")),
+        float(started) if isinstance(started, (int, float)) else 0.0,
+        str(data.get("submission") or ""),
+        cores if isinstance(cores, int) else 0,
+    )
+
+
+def read_events(paths: BatchPaths, token: str) -> Iterator[dict[str, Any]]:
+    """Yield a session's events in order; torn and unreadable lines are passed over."""
+    try:
+        stream = open(paths.session(token), "rb")
+    except FileNotFoundError:
+        return
+    with stream:
+        stream.readline()
+        for line in stream:
+            if not line.endswith(b"\n"):
+                return
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(event, dict) and isinstance(event.get("event"), str):
+                yield event
+
+
+def list_sessions(paths: BatchPaths) -> list[str]:
+    """Return the tokens of all sessions of a batch."""
+    try:
+        names = os.listdir(paths.sessions)
+    except FileNotFoundError:
+        return []
+    return sorted(name[: -len(".crh")] for name in names if name.endswith(".crh") and not name.startswith("."))

@@ -1,0 +1,128 @@
+"""submissions.jsonl: what was asked of schedulers, written before it is asked and again when it was answered.
+
+An intent without an answer is a submission that may or may not exist; whoever has the batch's custody next looks for
+its token at the scheduler before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from crh_batch.ledger import durable
+from crh_batch.ledger.identity import Who
+from crh_batch.ledger.paths import BatchPaths
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One request for pilots.
+
+    Args:
+        token: unique; part of the job's name, and of the pilots' sessions.
+        engine: ``slurm`` or ``local``.
+        threads: the class that the pilots take; 0 for all.
+        pilots: how many were asked for.
+        job_id: the scheduler's answer; empty while there is none.
+        process: for a local pilot, which process it is.
+        refused: why the scheduler refused; empty if it didn't.
+        time: when it was asked, seconds since 1970.
+    """
+
+    token: str
+    engine: str
+    threads: int
+    pilots: int
+    time: float
+    job_id: str = ""
+    process: Who | None = None
+    refused: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody knows if it reached the scheduler."""
+        return not self.job_id and self.process is None and not self.refused
+
+
+def _append(paths: BatchPaths, **fields: Any) -> None:
+    line = json.dumps({"time": round(time.time(), 3), **fields}).encode() + b"\n"
+    existed = os.path.exists(paths.submissions)
+    descriptor = os.open(paths.submissions, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    try:
+        if existed and not _ends_with_newline(paths.submissions):
+            # A torn line of a client that died must not swallow this one.
+            line = b"\n" + line
+        durable.write_all(descriptor, line)
+        durable.calls.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if not existed:
+        durable.sync_directory(paths.directory)
+
+
+def _ends_with_newline(path: str) -> bool:
+    with open(path, "rb") as stream:
+        if not stream.seek(0, os.SEEK_END):
+            return True
+        stream.seek(-1, os.SEEK_END)
+        return stream.read(1) == b"\n"
+
+
+def record_intent(paths: BatchPaths, engine: str, threads: int, pilots: int) -> Submission:
+    """Write down, durably, that pilots will be asked for; return the submission with its new token."""
+    token = durable.random_word(10)
+    _append(paths, event="intent", token=token, engine=engine, threads=threads, pilots=pilots)
+    return Submission(token, engine, threads, pilots, time.time())
+
+
+def record_submitted(paths: BatchPaths, submission: Submission, job_id: str) -> Submission:
+    """Write down the scheduler's answer."""
+    _append(paths, event="submitted", token=submission.token, job_id=job_id)
+    return replace(submission, job_id=job_id)
+
+
+def record_started(paths: BatchPaths, submission: Submission, who: Who) -> Submission:
+    """Write down which process a local pilot is."""
+    _append(paths, event="started", token=submission.token, process=who.to_json())
+    return replace(submission, process=who)
+
+
+def record_refused(paths: BatchPaths, submission: Submission, why: str) -> Submission:
+    """Write down that the scheduler refused, or that an open intent never reached it."""
+    _append(paths, event="refused", token=submission.token, why=why)
+    return replace(submission, refused=why or "refused")
+
+
+def read_submissions(paths: BatchPaths) -> list[Submission]:
+    """Return all submissions of a batch in the order of their intents; unreadable lines are passed over."""
+    found: dict[str, Submission] = {}
+    try:
+        with open(paths.submissions, "rb") as stream:
+            lines = stream.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            data = json.loads(line)
+            _take_in(found, data)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return list(found.values())
+
+
+def _take_in(found: dict[str, Submission], data: dict[str, Any]) -> None:
+    token = str(data["token"])
+    event = data["event"]
+    if event == "intent":
+        found[token] = Submission(
+            token, str(data["engine"]), int(data["threads"]), int(data["pilots"]), float(data["time"])
+        )
+    elif event == "submitted":
+        found[token] = replace(found[token], job_id=str(data["job_id"]))
+    elif event == "started":
+        found[token] = replace(found[token], process=Who.from_json(data["process"]))
+    elif event == "refused":
+        found[token] = replace(found[token], refused=str(data["why"]) or "refused")

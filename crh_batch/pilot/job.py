@@ -1,0 +1,56 @@
+"""The scheduler's job that a pilot finds itself in, read from the environment.
+
+Sources: the manuals of sbatch ("OUTPUT ENVIRONMENT VARIABLES") and qsub ("ENVIRONMENTAL VARIABLES").
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from crh_batch.ledger.session import Job
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a pilot runs: its job, a label that its session's token begins with, and when the job will be ended.
+
+    Args:
+        end_time: seconds since 1970, None if unknown or unlimited.
+    """
+
+    job: Job
+    label: str
+    end_time: float | None
+
+
+def surroundings(environment: Mapping[str, str], pid: int) -> Surroundings:
+    """Read the environment of a pilot."""
+    if environment.get("SLURM_JOB_ID"):
+        job = Job(
+            "slurm",
+            environment.get("SLURM_ARRAY_JOB_ID") or environment["SLURM_JOB_ID"],
+            environment.get("SLURM_ARRAY_TASK_ID", ""),
+            _number(environment.get("SLURM_RESTART_COUNT")),
+        )
+        end = _number(environment.get("SLURM_JOB_END_TIME"))
+        return Surroundings(job, label_of(job), float(end) if end else None)
+    host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower())[:20].strip("-") or "host"
+    return Surroundings(Job(), f"{host}-{pid}", None)
+
+
+def label_of(job: Job) -> str:
+    """Return how the tokens of a job's sessions begin; a requeued job finds its own former sessions by it."""
+    return f"{label_without_restart(job)}{job.restart}"
+
+
+def label_without_restart(job: Job) -> str:
+    """Return the part of the label that all lives of one job share."""
+    task = f"_{job.task}" if job.task else ""
+    return f"{job.scheduler}-{job.job_id}{task}-r"
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text is not None and text.isdigit() else 0

@@ -1,0 +1,414 @@
+"""The pilot: claims tomodirs, runs as many side by side as its cores allow, and commits what they gave.
+
+Threads: one a core, and a few more that stage ahead while programs run (short ones only, for a claim that waits is a
+claim that nobody else can take); the committing thread; the main thread, which handles signals, deadlines, and the
+progress of running inversions. docs/protocol.md, "A pilot", tells one life in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+
+from crh_batch.errors import CrhBatchError, LedgerError
+from crh_batch.ledger.batch import Batch, Item, ItemClass
+from crh_batch.ledger.names import Failure, claim_mark, fail_mark
+from crh_batch.ledger.pack import PackWriter
+from crh_batch.ledger.session import Session
+from crh_batch.pilot import stages
+from crh_batch.pilot.chooser import Candidate, Chooser
+from crh_batch.pilot.commit import Committer, fail_without_result
+from crh_batch.pilot.cores import Cores
+from crh_batch.pilot.guard import Guard
+from crh_batch.pilot.stages import Attempt
+from crh_batch.tomodir.outcome import read_progress
+
+# Programs that end within this time are staged ahead: an idle core would cost more than a claim that waits.
+SHORT_RUN_S = 5.0
+# How often a running inversion's progress is looked at, and whether its claim still is ours.
+WATCH_S = 5.0
+# Failures one after another, of classes that say more about the node than about the tomodirs.
+MAX_FAILURES_IN_A_ROW = 10
+# A claim must have a fair chance to finish before the job's end.
+TIME_MARGIN = 1.2
+
+
+@dataclass(frozen=True)
+class PilotOptions:
+    """How a pilot was started.
+
+    Args:
+        cores: how many cores it may keep busy.
+        threads: take only tomodirs of this width; 0 takes all, the widest first.
+        end_time: when the job will be ended, seconds since 1970; None if never.
+        grace_s: seconds before ``end_time`` at which running programs are ended, so that this can be recorded.
+        term_grace_s: seconds from SIGTERM to the same.
+    """
+
+    cores: int
+    threads: int = 0
+    end_time: float | None = None
+    grace_s: float = 20.0
+    term_grace_s: float = 3.0
+    keep_scratch: bool = False
+
+
+class _Lane:
+    """One class of tomodirs, as this pilot works on it."""
+
+    def __init__(self, batch: Batch, item_class: ItemClass, cores: int) -> None:
+        self.width = min(item_class.threads, cores)
+        self.chooser = Chooser(batch, item_class)
+        self.lock = threading.Lock()
+        self.exhausted = False
+
+
+class Pilot:
+    """One life of a pilot; ``run`` is all of it."""
+
+    def __init__(self, batch: Batch, session: Session, options: PilotOptions, guard: Guard, scratch: str) -> None:
+        self._batch = batch
+        self._session = session
+        self._options = options
+        self._guard = guard
+        self._scratch = scratch
+        self._cores = Cores(options.cores)
+        self._lanes = [
+            _Lane(batch, one, options.cores) for one in batch.settings.classes if options.threads in (0, one.threads)
+        ]
+        self._pack = PackWriter(batch.paths.pack(session.token), session.token)
+        self._committer = Committer(batch, session, self._pack, scratch, self._give_up)
+        self._condition = threading.Condition()
+        self._attempts: dict[tuple[int, int], Attempt] = {}
+        self._in_flight = 0
+        self._committed_cores = 0
+        self._ahead = 0
+        self._short_runs = False
+        self._failures_in_a_row = 0
+        self._stopping = ""
+        self._deadline: float | None = None
+        self._trouble: CrhBatchError | None = None
+        self._finished = 0
+        self._failed = 0
+        self._reading, self._waking = os.pipe()
+        os.set_blocking(self._waking, False)
+
+    # ---------------------------------------------------------------- life
+
+    def run(self) -> CrhBatchError | None:
+        """Work until nothing is ready, time is up, or something stops it; return that something, or None."""
+        self._install_signals()
+        ahead = self._max_ahead() if self._options.cores else 0
+        slots = [
+            threading.Thread(target=self._slot, name=f"slot-{number}") for number in range(self._options.cores + ahead)
+        ]
+        for slot in slots:
+            slot.start()
+        self._watch(slots)
+        for slot in slots:
+            slot.join()
+        self._committer.close()
+        self._session.append(
+            "end", finished=self._finished, failed=self._failed, why=self._stopping or "nothing left to do"
+        )
+        with contextlib.suppress(OSError):
+            self._session.sync()
+        self._pack.close()
+        return self._trouble
+
+    def _install_signals(self) -> None:
+        signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: object) -> None:
+        # Runs in the main thread between two of its steps, which hold no lock; only plain attributes are touched.
+        now = time.time()
+        if number in (signal.SIGUSR1, signal.SIGUSR2):
+            end = self._options.end_time
+            until = end - self._options.grace_s if end is not None else now + self._options.grace_s
+        else:
+            until = now if self._stopping == signal.Signals(number).name else now + self._options.term_grace_s
+        self._stopping = signal.Signals(number).name
+        self._deadline = until if self._deadline is None else min(self._deadline, until)
+
+    def _give_up(self, error: CrhBatchError) -> None:
+        """Stop because of trouble that is not a tomodir's: nothing more is claimed, what runs is ended."""
+        with self._condition:
+            self._trouble = self._trouble or error
+            self._stopping = self._stopping or "trouble"
+            self._deadline = time.time()
+            self._condition.notify_all()
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._waking, b".")
+
+    # ---------------------------------------------------------------- main thread
+
+    def _watch(self, slots: list[threading.Thread]) -> None:
+        ended = False
+        next_look = time.monotonic() + WATCH_S
+        shown: dict[tuple[int, int], tuple[int | None, float | None]] = {}
+        while any(slot.is_alive() for slot in slots):
+            self._notice_end_of_job()
+            if self._stopping:
+                with self._condition:
+                    self._condition.notify_all()
+            if self._deadline is not None and time.time() >= self._deadline and not ended:
+                ended = True
+                for attempt in self._running():
+                    attempt.end(Failure.WALLTIME.value)
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + WATCH_S
+                self._look_at_attempts(shown)
+            self._sleep_until(next_look, ended)
+
+    def _sleep_until(self, next_look: float, ended: bool) -> None:
+        wait_s = max(0.0, next_look - time.monotonic())
+        if self._deadline is not None and not ended:
+            wait_s = min(wait_s, max(0.0, self._deadline - time.time()))
+        readable, _, _ = select.select([self._reading], [], [], wait_s)
+        if readable:
+            os.read(self._reading, 4096)
+
+    def _notice_end_of_job(self) -> None:
+        end = self._options.end_time
+        if end is not None and self._deadline is None and time.time() >= end - self._options.grace_s:
+            self._stopping = self._stopping or "end of the job"
+            self._deadline = time.time()
+
+    def _running(self) -> list[Attempt]:
+        with self._condition:
+            return list(self._attempts.values())
+
+    def _look_at_attempts(self, shown: dict[tuple[int, int], tuple[int | None, float | None]]) -> None:
+        """Record how far running inversions are; end attempts whose claim was taken away or cancelled."""
+        for attempt in self._running():
+            key = (attempt.item.item_id, attempt.number)
+            for failure in (Failure.CANCELLED, Failure.LOST):
+                if os.path.lexists(self._batch.paths.name(key[0], fail_mark(key[1], failure))):
+                    attempt.end(failure.value)
+            path = attempt.progress_file
+            if not path:
+                continue
+            progress = read_progress(path)
+            now = (progress.iteration, progress.rms)
+            if now != (None, None) and shown.get(key) != now:
+                shown[key] = now
+                with contextlib.suppress(OSError):
+                    self._session.append(
+                        "progress",
+                        id=key[0],
+                        attempt=key[1],
+                        stage=attempt.stage,
+                        iteration=now[0],
+                        rms=now[1],
+                    )
+
+    # ---------------------------------------------------------------- slots
+
+    def _slot(self) -> None:
+        try:
+            while (claimed := self._claim_next()) is not None:
+                lane, item, number = claimed
+                self._run_claim(lane, item, number)
+        except CrhBatchError as error:
+            self._give_up(error)
+        except OSError as error:
+            self._give_up(_unwritable(self._batch, error))
+        except BaseException as error:
+            self._give_up(LedgerError(f"the pilot has a fault: {error!r}", "Please report this."))
+            raise
+        finally:
+            self._wake()
+
+    def _claim_next(self) -> tuple[_Lane, Item, int] | None:
+        """Claim the next tomodir that fits; None when there is none and none can come."""
+        while True:
+            lane = self._next_lane()
+            if lane is None:
+                return None
+            claimed: tuple[Item, int] | None = None
+            try:
+                with lane.lock:
+                    claimed = self._claim_in(lane)
+            finally:
+                if claimed is None:
+                    with self._condition:
+                        self._release(lane)
+            if claimed is not None:
+                return lane, *claimed
+
+    def _next_lane(self) -> _Lane | None:
+        with self._condition:
+            while not self._stopping:
+                for lane in self._lanes:
+                    if not lane.exhausted and self._has_room(lane):
+                        self._in_flight += 1
+                        self._ahead += 1
+                        self._committed_cores += lane.width
+                        return lane
+                if not self._in_flight and all(lane.exhausted for lane in self._lanes):
+                    break
+                # An attempt that is under way may fail and be ready again, so this slot stays.
+                self._condition.wait()
+            self._condition.notify_all()
+            return None
+
+    def _has_room(self, lane: _Lane) -> bool:
+        if self._committed_cores + lane.width <= self._options.cores:
+            return True
+        return self._short_runs and self._ahead < self._max_ahead()
+
+    def _max_ahead(self) -> int:
+        return max(1, self._options.cores // 4)
+
+    def _release(self, lane: _Lane) -> None:
+        self._in_flight -= 1
+        self._ahead -= 1
+        self._committed_cores -= lane.width
+        self._condition.notify_all()
+
+    def _claim_in(self, lane: _Lane) -> tuple[Item, int] | None:
+        links = self._batch.settings.links
+        while not self._stopping:
+            candidate = lane.chooser.next()
+            if candidate is None:
+                lane.exhausted = True
+                return None
+            item = self._batch.items[candidate.item_id]
+            if not self._fits(item):
+                lane.chooser.skip(candidate.item_id)
+                continue
+            if self._win(candidate, links):
+                lane.chooser.won()
+                self._session.append("claim", id=candidate.item_id, attempt=candidate.attempt)
+                return item, candidate.attempt
+            lane.chooser.lost()
+        return None
+
+    def _win(self, candidate: Candidate, links: str) -> bool:
+        return self._session.win(candidate.item_id, claim_mark(candidate.attempt), links)
+
+    def _fits(self, item: Item) -> bool:
+        end = self._options.end_time
+        return end is None or time.time() + TIME_MARGIN * item.estimate_s + self._options.grace_s < end
+
+    def _run_claim(self, lane: _Lane, item: Item, number: int) -> None:
+        key = (item.item_id, number)
+        began = time.monotonic()
+        result: stages.Result | None = None
+        attempt: Attempt | None = None
+        waiting = True
+        try:
+            try:
+                attempt = stages.prepare(self._batch, item, number, self._scratch)
+            except CrhBatchError as error:
+                result = stages.failed_before_start(item, number, error)
+            except OSError as error:
+                links = self._batch.settings.links
+                fail_without_result(self._session, item.item_id, number, Failure.PROGRAM, links)
+                raise LedgerError(
+                    f"{self._scratch}: the scratch directory can't be used: {error.strerror or error}",
+                    "Choose another one with --scratch or in the profile; its tomodirs stay ready.",
+                    self._scratch,
+                ) from error
+            if attempt is not None:
+                with self._condition:
+                    self._attempts[key] = attempt
+                granted = self._cores.take(lane.width)
+                with self._condition:
+                    self._ahead -= 1
+                    waiting = False
+                    self._condition.notify_all()
+                if self._deadline is not None and time.time() >= self._deadline:
+                    attempt.end(Failure.WALLTIME.value)
+                began = time.monotonic()
+                try:
+                    result = stages.run(self._batch, attempt, self._guard, self._on_stage)
+                finally:
+                    self._cores.give_back(granted)
+                self._short_runs = time.monotonic() - began < SHORT_RUN_S
+            assert result is not None
+            self._settle(lane, item, number, result, attempt)
+        finally:
+            with self._condition:
+                self._attempts.pop(key, None)
+                if waiting:
+                    self._ahead -= 1
+                self._in_flight -= 1
+                self._committed_cores -= lane.width
+                self._condition.notify_all()
+            if attempt is not None and not self._options.keep_scratch:
+                stages.discard(attempt)
+
+    def _on_stage(self, attempt: Attempt) -> None:
+        if attempt.ended_by and attempt.program is not None:
+            attempt.program.end(attempt.ended_by)
+        self._session.append("stage", id=attempt.item.item_id, attempt=attempt.number, stage=attempt.stage)
+
+    def _settle(self, lane: _Lane, item: Item, number: int, result: stages.Result, attempt: Attempt | None) -> None:
+        if attempt is not None and attempt.ended_by in (Failure.LOST.value, Failure.CANCELLED.value):
+            # RACE: another process has already said how this attempt ended; its name stands.
+            self._session.append("fail", **{**result.event, "failure": attempt.ended_by})
+            return
+        self._committer.hand_over(result)
+        if result.failure is None:
+            self._finished += 1
+            self._failures_in_a_row = 0
+            return
+        self._failed += 1
+        print(f"{item.path}: attempt {number}: {result.failure.value}: {result.error}", file=sys.stderr, flush=True)
+        if result.failure is Failure.PROGRAM:
+            raise LedgerError(result.error, "Check the program on this node; the tomodirs stay ready.")
+        own_fault = result.failure in (Failure.INPUT, Failure.WALLTIME)
+        self._failures_in_a_row = 0 if own_fault else self._failures_in_a_row + 1
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            raise LedgerError(
+                f"{self._failures_in_a_row} attempts in a row failed on this node, the last one: {result.error}",
+                "Look at the node; the tomodirs that were not tried stay ready.",
+            )
+        with lane.lock:
+            lane.exhausted = False
+            lane.chooser.start_over()
+
+
+def _unwritable(batch: Batch, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"{error.filename or batch.paths.directory}: {error.strerror or error}",
+        "The batch's directory must be writable, with free space; then submit again: nothing is lost.",
+        batch.paths.directory,
+    )
+
+
+def make_scratch(base: str, token: str) -> str:
+    """Make a pilot's private directory.
+
+    Raises:
+        LedgerError: ``base`` can't be written.
+    """
+    path = os.path.join(base, f"crh-batch-{token}")
+    try:
+        os.makedirs(base, exist_ok=True)
+        os.mkdir(path, 0o700)
+    except OSError as error:
+        raise LedgerError(
+            f"{path}: the scratch directory can't be made: {error.strerror}",
+            "Choose another one with --scratch or in the profile.",
+            path,
+        ) from error
+    return path
+
+
+def remove_scratch(path: str) -> None:
+    """Remove a pilot's private directory."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""The pilot's command line: ``python3 pilot.pyz BATCH --cores N``; what job scripts and engines start."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+
+from crh_batch.errors import CrhBatchError
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.session import Session
+from crh_batch.pilot.guard import Guard
+from crh_batch.pilot.job import surroundings
+from crh_batch.pilot.loop import Pilot, PilotOptions, make_scratch, remove_scratch
+from crh_batch.pilot.requeue import recover_former_lives
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one pilot; return 0, or 3 when something other than a tomodir stopped it."""
+    parsed = _parse(arguments)
+    try:
+        return _run(parsed)
+    except CrhBatchError as error:
+        print(f"pilot: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="pilot.pyz", description="Claim and run the tomodirs of a crh-batch batch.")
+    parser.add_argument("batch", help="the batch's directory")
+    parser.add_argument("--cores", type=int, default=0, help="cores to keep busy (default: those of this process)")
+    parser.add_argument("--threads", type=int, default=0, help="take only tomodirs of this width (default: all)")
+    parser.add_argument("--submission", default="", help="token of the submission that started this pilot")
+    parser.add_argument("--scratch", default="", help="where private directories are made (default: $TMPDIR or /tmp)")
+    parser.add_argument("--minutes", type=float, default=0, help="end after so many minutes (default: the job's limit)")
+    parser.add_argument("--keep-scratch", action="store_true", help="leave the private directories for looking at")
+    return parser.parse_args(arguments)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    here = surroundings(os.environ, os.getpid())
+    batch = Batch(os.path.abspath(parsed.batch))
+    cores = parsed.cores or len(os.sched_getaffinity(0))
+    end_time = time.time() + 60 * parsed.minutes if parsed.minutes else here.end_time
+    session = Session.begin(
+        batch.paths, "pilot", label=here.label, job=here.job, submission=parsed.submission, cores=cores
+    )
+    recover_former_lives(batch, session)
+    base = parsed.scratch or batch.settings.scratch or tempfile.gettempdir()
+    scratch = make_scratch(os.path.expandvars(base), session.token)
+    guard = Guard(scratch, keep_scratch=parsed.keep_scratch)
+    options = PilotOptions(
+        cores=cores,
+        threads=parsed.threads,
+        end_time=end_time,
+        keep_scratch=parsed.keep_scratch,
+    )
+    try:
+        trouble = Pilot(batch, session, options, guard, scratch).run()
+    finally:
+        if not parsed.keep_scratch:
+            remove_scratch(scratch)
+        guard.close()
+        session.close()
+    if trouble is not None:
+        raise trouble
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

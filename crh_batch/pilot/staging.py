@@ -1,0 +1,134 @@
+"""A private directory for each attempt: inputs copied in, old outputs left out, results found by what is new.
+
+Programs never run in the tomodir itself: an attempt that was given up for dead and goes on can then harm nothing, and
+old outputs can't pass for new ones (a stale error.dat, an inv.ctr that says finished).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from crh_batch.errors import DataError, OutsideReference, TomodirError
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class StagedInput:
+    """An input as it was when it was copied: name in the tomodir, bytes, modification time, sum."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+    def to_json(self) -> list[Any]:
+        """Return the plain form that a session's event holds."""
+        return [self.name, self.size, self.mtime_ns, self.sha256]
+
+
+def place_in_scratch(scratch: str, tomodir: str, inputs: list[str]) -> str:
+    """Return where the copy of a tomodir goes below ``scratch``: deep enough that ``../`` references stay inside.
+
+    A reference ``../time0/inv/rho05.mag`` is staged at the same relative place, and one that climbs higher than the
+    scratch directory would be written anywhere. Directories above the tomodir keep their names, so a path that climbs
+    and comes back down into the tomodir itself finds it.
+    """
+    climbs = max((_climb(name) for name in inputs), default=0)
+    parts = os.path.abspath(tomodir).split(os.sep)[1:]
+    if climbs >= len(parts):
+        raise OutsideReference(
+            f"{tomodir}: a .cfg file refers to something above the root directory", "Mend the reference.", tomodir
+        )
+    return os.path.join(scratch, *parts[len(parts) - 1 - climbs :])
+
+
+def _climb(name: str) -> int:
+    climb = 0
+    for part in name.split("/"):
+        if part != "..":
+            break
+        climb += 1
+    return climb
+
+
+def stage_inputs(tomodir: str, copy: str, stages: tuple[Mapping[str, Any], ...]) -> list[StagedInput]:
+    """Copy what the stages read into ``copy`` and make the directories that they need.
+
+    Raises:
+        TomodirError: an input is missing, isn't a file, or can't be read.
+    """
+    names = sorted({name for stage in stages for name in stage["inputs"] if not name.startswith("/")})
+    made: set[str] = set()
+    for directory in sorted({name for stage in stages for name in stage["make_dirs"]} | {"exe"}):
+        _make(os.path.join(copy, directory), made)
+    return [_copy(tomodir, copy, name, made) for name in names]
+
+
+def _make(directory: str, made: set[str]) -> None:
+    if directory not in made:
+        os.makedirs(directory, exist_ok=True)
+        made.add(directory)
+
+
+def _copy(tomodir: str, copy: str, name: str, made: set[str]) -> StagedInput:
+    source = os.path.join(tomodir, name)
+    target = os.path.join(copy, name)
+    _make(os.path.dirname(target), made)
+    digest = hashlib.sha256()
+    try:
+        # O_NONBLOCK: opening a FIFO that somebody put there must not wait for a writer.
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb", buffering=0) as reading:
+            status = os.fstat(reading.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise DataError(f"{source}: is not a plain file", "Put the file there that the .cfg names.", tomodir)
+            with open(target, "wb", buffering=0) as writing:
+                while chunk := reading.read(_CHUNK):
+                    digest.update(chunk)
+                    writing.write(chunk)
+    except FileNotFoundError:
+        raise DataError(
+            f"{source}: is gone since it was submitted", "Put it back, or submit the tomodir again.", tomodir
+        ) from None
+    except PermissionError as error:
+        raise TomodirError(f"{source}: {error.strerror}", "Make it readable on the compute nodes.", tomodir) from error
+    return StagedInput(name, status.st_size, status.st_mtime_ns, digest.hexdigest())
+
+
+def find_outputs(copy: str, inputs: list[StagedInput]) -> tuple[list[str], list[str]]:
+    """Return the files that the programs made, and the inputs that they changed, both relative to the tomodir.
+
+    A changed input (CRTomo rewrites crt.lamnull) is the user's: it is named in the provenance and not put back.
+    ``*.pid`` files are left out: they speak of a process that is over.
+    """
+    staged = {item.name: item for item in inputs}
+    made, changed = [], []
+    for directory, subdirectories, files in os.walk(copy):
+        subdirectories.sort()
+        for file in sorted(files):
+            path = os.path.join(directory, file)
+            name = os.path.relpath(path, copy)
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode) or file.endswith(".pid"):
+                continue
+            known = staged.get(name)
+            if known is None:
+                made.append(name)
+            elif status.st_size != known.size or sha256_of(path) != known.sha256:
+                changed.append(name)
+    return made, changed
+
+
+def sha256_of(path: str) -> str:
+    """Return a file's sum as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

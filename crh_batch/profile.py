@@ -1,0 +1,140 @@
+"""A cluster's settings, from TOML files.
+
+Later files win key by key: /etc/crh-batch/profile.toml, the user's ``crh-batch/profile.toml`` in the configuration
+directory, the survey's ``crh-batch.toml``; then the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from crh_batch.errors import ProfileError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
+
+SURVEY_FILE = "crh-batch.toml"
+
+
+def _key(default: Any, description: str) -> Any:
+    if isinstance(default, list):
+        return field(default_factory=lambda: tuple(default), metadata={"description": description})
+    return field(default=default, metadata={"description": description})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Settings of a cluster; each key's meaning stands beside it, and in docs/reference/profile.md."""
+
+    scheduler: str = _key("", "slurm, or local for pilots on this machine; found out when empty")
+    partition: str = _key("", "partition to submit to; the scheduler's default when empty")
+    account: str = _key("", "account to charge")
+    qos: str = _key("", "quality of service")
+    constraint: str = _key("", "features that nodes must have")
+    nice: int = _key(0, "lowers the priority of the jobs")
+    time_minutes: int = _key(0, "time limit of an array task; the partition's default when 0")
+    warn_s: int = _key(120, "seconds before the time limit at which pilots are told to stop claiming")
+    memory: str = _key("mem", "how memory is asked for: mem, mem-per-cpu or none")
+    max_threads: int = _key(0, "most cores for one tomodir; what a node of the partition has when 0")
+    max_pilots: int = _key(100, "most array tasks for one class of tomodirs")
+    throttle: int = _key(0, "most array tasks of one array that run at a time; no limit when 0")
+    scratch: str = _key("", "where private directories are made on nodes; $TMPDIR or /tmp when empty")
+    setup: tuple[str, ...] = _key([], "shell lines that run before the pilot: module load ...")
+    extra_directives: tuple[str, ...] = _key([], "lines added to the job script's head: #SBATCH ...")
+    crmod: str = _key("", "path of CRMod; found out when empty")
+    crtomo: str = _key("", "path of CRTomo; found out when empty")
+    charged_attempts: int = _key(3, "attempts that may crash, run out of memory or be lost before a tomodir has failed")
+
+    def __post_init__(self) -> None:
+        """Refuse values that can't be used.
+
+        Raises:
+            ProfileError: which key, and what may stand there.
+        """
+        for one in dataclasses.fields(self):
+            value = getattr(self, one.name)
+            texts = value if isinstance(value, tuple) else (value,)
+            for text in texts:
+                if isinstance(text, str) and ("\n" in text or "\0" in text):
+                    raise ProfileError(f"{one.name}: a line break can't stand in a value", "Write one line.", "", one.name)
+        allowed = {"scheduler": ("", "slurm", "local"), "memory": ("mem", "mem-per-cpu", "none")}
+        for key, values in allowed.items():
+            if getattr(self, key) not in values:
+                raise ProfileError(
+                    f"{key} = {getattr(self, key)!r}: not known",
+                    "Known: " + ", ".join(repr(value) for value in values) + ".",
+                    "",
+                    key,
+                )
+        for key in ("time_minutes", "warn_s", "max_threads", "throttle"):
+            if getattr(self, key) < 0:
+                raise ProfileError(f"{key}: must not be negative", "Write 0 or more.", "", key)
+        for key in ("max_pilots", "charged_attempts"):
+            if getattr(self, key) < 1:
+                raise ProfileError(f"{key}: must be at least 1", "Write 1 or more.", "", key)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plain form, as batch.json keeps it."""
+        return dataclasses.asdict(self)
+
+
+def config_directory() -> Path:
+    """Return the user's configuration directory of crh-batch (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(base) / "crh-batch"
+
+
+def profile_files(root: str) -> list[Path]:
+    """Return where profiles are looked for, the winning one last."""
+    return [Path("/etc/crh-batch/profile.toml"), config_directory() / "profile.toml", Path(root) / SURVEY_FILE]
+
+
+def load_profile(root: str, **overrides: Any) -> Profile:
+    """Read the profile that holds for a survey.
+
+    Args:
+        root: the survey's directory.
+        overrides: keys from the command line; None means not given.
+
+    Raises:
+        ProfileError: a file can't be read, has an unknown key (the nearest known one is named) or a wrong value.
+    """
+    values: dict[str, Any] = {}
+    for path in profile_files(root):
+        values.update(_read(path))
+    values.update({key: value for key, value in overrides.items() if value is not None})
+    return Profile(**values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as stream:
+            data = tomllib.load(stream)
+    except FileNotFoundError:
+        return {}
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProfileError(f"{path}: can't be read: {error}", "Mend the file.", str(path)) from error
+    return {key: _checked(path, key, value) for key, value in data.items()}
+
+
+def _checked(path: Path, key: str, value: Any) -> Any:
+    known = {one.name: one for one in dataclasses.fields(Profile)}
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(known) + "."
+        raise ProfileError(f"{path}: unknown key {key}", hint, str(path), key)
+    default = () if known[key].default is dataclasses.MISSING else known[key].default
+    if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(line, str) for line in value):
+        return tuple(value)
+    if isinstance(value, bool) or type(value) is not type(default):
+        kind = {str: "a text", int: "a whole number", tuple: "a list of texts"}[type(default)]
+        raise ProfileError(f"{path}: {key} = {value!r}: must be {kind}", "Mend the value.", str(path), key)
+    return value

@@ -1,0 +1,3 @@
+"""States into tables, pages and JSON. Reads the ledger, writes nothing."""
+
+from __future__ import annotations

@@ -1,0 +1,152 @@
+"""The status of a batch: counts from names alone; details of chosen tomodirs from the sessions behind the names."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.names import Failure, State, StateName, claim_mark, fail_mark, states
+from crh_batch.ledger.session import SessionHeader, holder_of, read_events, read_header
+
+STATE_ORDER = tuple(StateName)
+
+
+@dataclass
+class Row:
+    """One tomodir's status."""
+
+    item_id: int
+    path: str
+    state: State
+    stage: str = ""
+    iteration: int | None = None
+    rms: float | None = None
+    host: str = ""
+    error: str = ""
+    stages: list[dict[str, Any]] = field(default_factory=list)
+    dims: str = ""
+    threads: int = 0
+
+    @property
+    def seconds(self) -> float | None:
+        """Wall time of all stages that ran, None if none is known."""
+        walls = [float(one["wall_s"]) for one in self.stages if "wall_s" in one]
+        return sum(walls) if walls else None
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """Largest resident set of the stages that ran."""
+        return max((int(one["peak_bytes"]) for one in self.stages if "peak_bytes" in one), default=None)
+
+
+@dataclass
+class Status:
+    """A batch's status; ``rows`` are those asked for."""
+
+    batch: Batch
+    counts: Counter[StateName]
+    failures: Counter[Failure]
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """How many tomodirs the batch has."""
+        return sum(self.counts.values())
+
+    @property
+    def settled(self) -> int:
+        """How many are over: finished, collected or failed for good."""
+        return self.counts[StateName.DONE] + self.counts[StateName.COLLECTED] + self.counts[StateName.FAILED]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every tomodir ended well."""
+        return self.counts[StateName.DONE] + self.counts[StateName.COLLECTED] == self.total
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to run, held ones apart."""
+        return not self.counts[StateName.READY] and not self.counts[StateName.RUNNING]
+
+
+def count(batch: Batch) -> Status:
+    """Count the states, one listing a thousand tomodirs."""
+    return status_of(batch, lambda item_id, state: False)
+
+
+def status_of(batch: Batch, wanted: Callable[[int, State], bool]) -> Status:
+    """Count the states, and look up the details of those tomodirs that ``wanted`` picks."""
+    counts: Counter[StateName] = Counter()
+    failures: Counter[Failure] = Counter()
+    chosen = []
+    for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy):
+        counts[state.name] += 1
+        if state.name is StateName.FAILED and state.failure is not None:
+            failures[state.failure] += 1
+        if wanted(item_id, state):
+            chosen.append((item_id, state))
+    return Status(batch, counts, failures, list(_with_details(batch, chosen)))
+
+
+def _with_details(batch: Batch, chosen: Iterable[tuple[int, State]]) -> Iterator[Row]:
+    """Build rows; each session is read once, for all tomodirs that point to it."""
+    rows = []
+    by_token: dict[str, list[Row]] = {}
+    for item_id, state in chosen:
+        item = batch.items[item_id]
+        dims = str(item.stages[-1].get("dims", "")) if item.stages else ""
+        row = Row(item_id, item.path, state, dims=dims, threads=item.threads)
+        rows.append(row)
+        token = _token(batch, row)
+        if token:
+            by_token.setdefault(token, []).append(row)
+    for token, its_rows in by_token.items():
+        _fill(batch, token, its_rows)
+    return iter(rows)
+
+
+def _token(batch: Batch, row: Row) -> str:
+    """Return the session that knows most of a tomodir's last attempt."""
+    name, attempt, failure = row.state
+    if name in (StateName.DONE, StateName.COLLECTED):
+        mark = "done"
+    elif failure is not None and name is not StateName.RUNNING:
+        last = attempt if name is StateName.FAILED else attempt - 1
+        mark = fail_mark(last, failure)
+    elif name is StateName.RUNNING:
+        mark = claim_mark(attempt)
+    else:
+        return ""
+    return holder_of(batch.paths.name(row.item_id, mark)) or ""
+
+
+def _fill(batch: Batch, token: str, rows: list[Row]) -> None:
+    header: SessionHeader | None = read_header(batch.paths, token)
+    by_id = {row.item_id: row for row in rows}
+    for row in rows:
+        row.host = header.who.host if header and header.kind == "pilot" else ""
+    for event in read_events(batch.paths, token):
+        row_or_none = by_id.get(event.get("id", -1))
+        if row_or_none is not None:
+            _take_in(row_or_none, event)
+
+
+def _take_in(row: Row, event: dict[str, Any]) -> None:
+    kind = event["event"]
+    if kind == "claim":
+        row.stage, row.iteration, row.rms = "", None, None
+    elif kind == "stage":
+        row.stage = str(event.get("stage", ""))
+    elif kind == "progress":
+        row.iteration, row.rms = event.get("iteration"), event.get("rms")
+    elif kind == "lost":
+        row.error = f"its pilot died ({event.get('session', 'session unknown')})"
+    elif kind in ("done", "fail"):
+        row.stages = list(event.get("stages") or [])
+        row.error = str(event.get("error") or "")
+        last = row.stages[-1] if row.stages else {}
+        row.stage = str(last.get("stage", ""))
+        row.iteration, row.rms = last.get("iterations"), last.get("rms")

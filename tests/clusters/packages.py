@@ -1,0 +1,61 @@
+"""What a real cluster needs on this machine, and what a test does when it is not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+INSTALL_SCRIPT = Path(__file__).with_name("install-debian-packages")
+
+SLURM_PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server")
+
+SLURM_PROGRAMS = (
+    "munged",
+    "munge",
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "squeue",
+    "sinfo",
+    "scancel",
+    "scontrol",
+)
+
+ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-install-db")
+
+# Daemons live where the PATH of an ordinary account does not look.
+_SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+def program_path(name: str) -> str | None:
+    """Return where a program or daemon is, or None."""
+    return shutil.which(name, path=_SEARCH_PATH)
+
+
+def missing_programs(names: Iterable[str]) -> list[str]:
+    """Return those of ``names`` that are not on this machine, in the order given."""
+    return [name for name in names if program_path(name) is None]
+
+
+def need_slurm() -> None:
+    """Skip the test that asks, with the reason, when a Slurm cluster can't be started here.
+
+    On CI nothing may be skipped unnoticed: there, a reason to skip is a failure.
+    """
+    missing = missing_programs(SLURM_PROGRAMS + ACCOUNTING_PROGRAMS)
+    if missing:
+        cannot(f"not installed: {', '.join(missing)} (as root: {INSTALL_SCRIPT.name} slurm)")
+    if os.geteuid() != 0:
+        cannot("a Slurm of one's own needs root: slurmd starts jobs as their owners")
+
+
+def cannot(reason: str) -> NoReturn:
+    """Skip with ``reason``, or fail with it where the environment says CI=true."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(f"must not be skipped on CI: {reason}", pytrace=False)
+    pytest.skip(reason)
