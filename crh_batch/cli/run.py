@@ -56,6 +56,9 @@ def command(
     else:
         for batch in report.batches:
             show_results(batch)
+        for batch in report.batches:
+            status = count(batch)
+            talk(f"batch {batch.batch_id}: {status.finished} of {status.total} finished")
     return code
 
 

@@ -14,7 +14,7 @@ from crh_batch.ledger.registration import read_registration
 from crh_batch.report.as_json import SCHEMA, row_json
 from crh_batch.report.history import history
 from crh_batch.report.states import status_of
-from crh_batch.report.table import console, make_table, number, shown
+from crh_batch.report.table import bytes_text, console, make_table, number, shown
 
 
 @click.command("show")
@@ -59,7 +59,8 @@ def _details(event: dict[str, Any]) -> str:
     for stage in event.get("stages") or []:
         text = f"{stage.get('stage')}: {stage.get('outcome')}"
         if "wall_s" in stage:
-            text += f", {stage['wall_s']:.2f} s, {stage['peak_bytes'] / 1e6:.0f} MB"
+            bound = "< " if stage.get("peak_is_bound") else ""
+            text += f", {stage['wall_s']:.2f} s, {bound}{bytes_text(stage['peak_bytes'])}"
         parts.append(text)
     if event.get("error"):
         parts.append(str(event["error"]).replace("\n", " / "))

@@ -22,6 +22,7 @@ import os
 import re
 import shutil
 import stat
+import tarfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -39,7 +40,10 @@ from crh_batch.ledger.session import Session, holder_of, read_events
 
 TEMPORARY_PREFIX = ".crh-"
 # Collecting waits for the disk more than for the processor; on a network filesystem almost only.
-WORKERS = 8
+WORKERS = 4
+# So many at a time go through each step together, and are made durable together.
+GROUP = 128
+GROUP_BYTES = 256 << 20
 _CHUNK = 1 << 20
 
 # What CRTomo writes into its result directory. A file of an earlier run that the new one doesn't write again (rho07.mag
@@ -83,39 +87,120 @@ def collect_batch(
     ]
     items = [item_id for item_id in done if only is None or only(batch.items[item_id])]
     report = CollectReport()
-
-    def collect_one(entry: tuple[int, Mapping[str, Any] | None, str]) -> tuple[str, CrhBatchError | None]:
-        item_id, event, token = entry
-        item = batch.items[item_id]
-        try:
-            _collect_item(batch, custody.session, item, event, token, force=force)
-        except CrhBatchError as error:
-            return item.path, error
-        except OSError as error:
-            return item.path, _failed(batch.tomodir(item), error)
-        return item.path, None
-
     with ThreadPoolExecutor(WORKERS) as pool:
-        for number, (path, error) in enumerate(pool.map(collect_one, _with_events(batch, items)), start=1):
-            if error is None:
-                report.collected += 1
-            else:
-                report.refused.append((path, error))
-            on_progress(number, len(items))
+        for group in _groups(_with_events(batch, items)):
+            _collect_group(batch, custody.session, pool, group, report, force=force)
+            on_progress(report.collected + len(report.refused), len(items))
     return report
 
 
-def _with_events(batch: Batch, item_ids: Iterable[int]) -> list[tuple[int, Mapping[str, Any] | None, str]]:
+@dataclass(frozen=True)
+class _Finished:
+    """A result to be collected: its tomodir, the session that has it, and that session's event (None if missing)."""
+
+    item_id: int
+    token: str
+    event: Mapping[str, Any] | None
+
+
+@dataclass
+class _Placing:
+    """A result on its way into its tomodir: extracted to ``temporary`` under numbers, in the order of renaming."""
+
+    item: Item
+    tomodir: str
+    temporary: str
+    order: list[str]
+    touched: set[str] = field(default_factory=set)
+
+    def extracted(self, name: str) -> str:
+        """Return where a file of the result lies until it is renamed."""
+        return os.path.join(self.temporary, str(self.order.index(name)))
+
+
+def _groups(finished: Iterable[_Finished]) -> Iterator[list[_Finished]]:
+    group: list[_Finished] = []
+    size = 0
+    for one in finished:
+        group.append(one)
+        record = (one.event or {}).get("record")
+        size += int(record.get("length") or 0) if isinstance(record, Mapping) else 0
+        if len(group) >= GROUP or size >= GROUP_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _collect_group(
+    batch: Batch,
+    session: Session,
+    pool: ThreadPoolExecutor,
+    group: list[_Finished],
+    report: CollectReport,
+    *,
+    force: bool,
+) -> None:
+    """Take a group through all steps; each step is durable for all of them before the next begins."""
+    placing: list[_Placing] = []
+
+    def each(step: Callable[[_Placing], None]) -> None:
+        """Do a step for all that are still in; who fails is refused and out."""
+        answers = list(pool.map(_refusing(step), placing))
+        for one, error in zip(list(placing), answers):
+            if error is not None:
+                report.refused.append((one.item.path, error))
+                placing.remove(one)
+                shutil.rmtree(one.temporary, ignore_errors=True)
+
+    def extract(one: _Finished) -> _Placing | CrhBatchError:
+        item = batch.items[one.item_id]
+        try:
+            return _extract(batch, item, one, force=force)
+        except CrhBatchError as error:
+            return error
+        except OSError as error:
+            return _failed(batch.tomodir(item), error)
+
+    for finished, answer in zip(group, pool.map(extract, group)):
+        if isinstance(answer, _Placing):
+            placing.append(answer)
+        else:
+            report.refused.append((batch.items[finished.item_id].path, answer))
+    files = [os.path.join(one.temporary, str(number)) for one in placing for number in range(len(one.order))]
+    durable.sync_many(files, ())
+    each(lambda one: _put_in_place(batch, one, one.order[:-1]))
+    durable.sync_many((), {directory for one in placing for directory in one.touched})
+    # What says "finished" must not be durable before the rest is.
+    each(lambda one: _put_in_place(batch, one, one.order[-1:]))
+    durable.sync_many((), {directory for one in placing for directory in one.touched})
+    each(lambda one: _conclude(batch, session, one))
+    report.collected += len(placing)
+
+
+def _refusing(step: Callable[[_Placing], None]) -> Callable[[_Placing], CrhBatchError | None]:
+    def refuse(one: _Placing) -> CrhBatchError | None:
+        try:
+            step(one)
+        except CrhBatchError as error:
+            return error
+        except OSError as error:
+            return _failed(one.tomodir, error)
+        return None
+
+    return refuse
+
+
+def _with_events(batch: Batch, item_ids: Iterable[int]) -> Iterator[_Finished]:
     """Find the event that describes each result; sessions are read once each."""
     by_token: dict[str, list[int]] = {}
     for item_id in item_ids:
         token = holder_of(batch.paths.name(item_id, "done"), wait_s=durable.VISIBILITY_WAIT_S) or ""
         by_token.setdefault(token, []).append(item_id)
-    found: list[tuple[int, Mapping[str, Any] | None, str]] = []
     for token, wanted in by_token.items():
         events = {event.get("id"): event for event in read_events(batch.paths, token) if event["event"] == "done"}
-        found += [(item_id, events.get(item_id), token) for item_id in wanted]
-    return found
+        for item_id in wanted:
+            yield _Finished(item_id, token, events.get(item_id))
 
 
 def _failed(tomodir: str, error: OSError) -> TomodirError:
@@ -127,41 +212,48 @@ def _failed(tomodir: str, error: OSError) -> TomodirError:
     )
 
 
-def _collect_item(
-    batch: Batch, session: Session, item: Item, event: Mapping[str, Any] | None, token: str, *, force: bool
-) -> None:
+def _extract(batch: Batch, item: Item, finished: _Finished, *, force: bool) -> _Placing:
+    """Check a result and everything it meets, and extract it next to its place; nothing else is touched."""
     tomodir = batch.tomodir(item)
+    event, token = finished.event, finished.token
     if event is None:
         raise LedgerError(
             f"{item.path}: the session {token!r} that finished it has no record of the result",
-            "If the file may only be late on this machine, try again in a minute; crh-batch verify tells more.",
+            "If the file may only be late on this machine, try again in a minute.",
             batch.paths.session(token),
         )
     try:
         record = Record.from_json(token, event["record"])
-    except (KeyError, TypeError, ValueError):
-        raise LedgerError(f"{item.path}: damaged record in {batch.paths.session(token)}", "", tomodir) from None
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise LedgerError(
+            f"{item.path}: damaged record in {batch.paths.session(token)}",
+            "Run the tomodir again: crh-batch submit --force.",
+            tomodir,
+        ) from None
     if not os.path.isdir(tomodir):
         raise TomodirError(
-            f"{tomodir}: the tomodir is gone",
-            "The result stays in the pack; put the directory back and collect.",
-            tomodir,
+            f"{tomodir}: the tomodir is gone", "The result stays in the pack; put the directory back and collect.", tomodir
         )
     if not force:
         _check_registration(batch, item, tomodir)
         _check_inputs(tomodir, event.get("inputs", []))
-    temporary = os.path.join(tomodir, f"{TEMPORARY_PREFIX}{batch.batch_id}-{durable.random_word()}")
     _remove_old_temporaries(tomodir, batch.batch_id)
+    temporary = os.path.join(tomodir, f"{TEMPORARY_PREFIX}{batch.batch_id}-{durable.random_word()}")
     os.mkdir(temporary, 0o700)
     try:
-        names = _extract(batch.paths.pack(token), record, temporary)
-        order = _in_order(names, str(event.get("finish") or ""))
-        _check_places(tomodir, names)
-        _put_in_place(batch, item, tomodir, temporary, order)
-    finally:
+        with open_record(batch.paths.pack(token), record) as archive:
+            order = _extract_members(archive, temporary, str(event.get("finish") or ""))
+        _check_places(tomodir, order)
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-    session.win(item.item_id, "collected", batch.settings.links)
-    release(batch, item)
+        raise
+    return _Placing(item, tomodir, temporary, order)
+
+
+def _conclude(batch: Batch, session: Session, one: _Placing) -> None:
+    session.win(one.item.item_id, "collected", batch.settings.links)
+    release(batch, one.item)
+    shutil.rmtree(one.temporary, ignore_errors=True)
 
 
 def _check_registration(batch: Batch, item: Item, tomodir: str) -> None:
@@ -254,28 +346,30 @@ def _remove_old_temporaries(tomodir: str, batch_id: str) -> None:
             shutil.rmtree(entry.path, ignore_errors=True)
 
 
-def _extract(pack: str, record: Record, directory: str) -> list[str]:
-    names = []
-    with open_record(pack, record) as archive:
-        for member in archive:
-            source = archive.extractfile(member)
-            assert source is not None, "open_record passes plain files only"
-            path = os.path.join(directory, member.name)
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "xb") as target:
-                shutil.copyfileobj(source, target, _CHUNK)
-                target.flush()
-                durable.calls.fsync(target.fileno())
-            os.utime(path, (member.mtime, member.mtime)) if member.mtime else None
-            names.append(member.name)
-    return names
+def _extract_members(archive: tarfile.TarFile, directory: str, finish: str) -> list[str]:
+    """Extract all members under the numbers of their places in the order of renaming; return their names in it.
 
+    The provenance comes last but one, ``finish``, the file that says that all is there, last.
+    """
+    names: list[str] = []
+    for member in archive:
+        source = archive.extractfile(member)
+        assert source is not None, "open_record passes plain files only"
+        path = os.path.join(directory, f"member-{len(names)}")
+        with open(path, "xb") as target:
+            shutil.copyfileobj(source, target, _CHUNK)
+        if member.mtime:
+            os.utime(path, (member.mtime, member.mtime))
+        names.append(member.name)
 
-def _in_order(names: Iterable[str], finish: str) -> list[str]:
-    def rank(name: str) -> tuple[int, str]:
+    def rank(place: int) -> tuple[int, str]:
+        name = names[place]
         return (2 if name == finish else 1 if name == PROVENANCE else 0, name)
 
-    return sorted(names, key=rank)
+    places = sorted(range(len(names)), key=rank)
+    for number, place in enumerate(places):
+        os.rename(os.path.join(directory, f"member-{place}"), os.path.join(directory, str(number)))
+    return [names[place] for place in places]
 
 
 def _check_places(tomodir: str, names: Iterable[str]) -> None:
@@ -293,32 +387,24 @@ def _check_places(tomodir: str, names: Iterable[str]) -> None:
                     )
 
 
-def _put_in_place(batch: Batch, item: Item, tomodir: str, temporary: str, order: list[str]) -> None:
-    for name in _stale_outputs(tomodir, item, set(order)):
-        _keep_old(batch, item, tomodir, name)
-        os.unlink(os.path.join(tomodir, name))
-    touched = set()
-    for name in order:
-        source, place = os.path.join(temporary, name), os.path.join(tomodir, name)
+def _put_in_place(batch: Batch, one: _Placing, names: list[str]) -> None:
+    """Rename files into place; what stood there is kept in ``replaced/``, what is there already is left."""
+    if names != one.order[-1:] or len(one.order) == 1:
+        for name in list(_stale_outputs(one.tomodir, one.item, set(one.order))):
+            _keep_old(batch, one.item, one.tomodir, name)
+            durable.calls.unlink(os.path.join(one.tomodir, name))
+    for name in names:
+        source, place = one.extracted(name), os.path.join(one.tomodir, name)
         directory = os.path.dirname(place)
         if not os.path.isdir(directory):
             os.makedirs(directory, exist_ok=True)
-            touched.add(os.path.dirname(directory))
+            one.touched.add(os.path.dirname(directory))
         if os.path.lexists(place):
             if _same_content(source, place):
                 continue
-            _keep_old(batch, item, tomodir, name)
-        if name == order[-1]:
-            # What says "finished" must not be durable before the rest is.
-            _sync_all(touched)
+            _keep_old(batch, one.item, one.tomodir, name)
         durable.calls.replace(source, place)
-        touched.add(directory)
-    _sync_all(touched)
-
-
-def _sync_all(directories: Iterable[str]) -> None:
-    for directory in sorted(directories):
-        durable.sync_directory(directory)
+        one.touched.add(directory)
 
 
 def _same_content(one: str, other: str) -> bool:

@@ -13,6 +13,7 @@ import errno
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from typing import NoReturn
 
 from crh_batch.errors import FilesystemUnfit, LedgerError
@@ -23,6 +24,27 @@ FILE = "file"
 # A network filesystem may show a change of another node only after its attribute cache has run out: 3 s was seen on
 # GlusterFS, nfs(5) allows 60 s. Within this time "no such file" means "not yet".
 VISIBILITY_WAIT_S = 60.0
+
+
+def _sync_filesystem(path: str) -> bool:
+    """Call syncfs(2) for the filesystem of ``path``; return whether it could be called.
+
+    Raises:
+        OSError: something could not be written (reported by Linux 5.8 and later).
+    """
+    import ctypes
+
+    function = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
+    if function is None:
+        return False
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if function(descriptor) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), path)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 class SystemCalls:
@@ -36,6 +58,7 @@ class SystemCalls:
     fsync = staticmethod(os.fsync)
     replace = staticmethod(os.replace)
     unlink = staticmethod(os.unlink)
+    sync_filesystem = staticmethod(_sync_filesystem)
     sleep = staticmethod(time.sleep)
 
 
@@ -75,6 +98,65 @@ def sync_file(path: str) -> None:
         calls.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+# Filesystems of this machine alone, on which syncfs(2) makes everything durable in one step. On network filesystems it
+# may stop short of the server, so there each file is synced by itself.
+_ONE_STEP = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "tmpfs", "overlay"})
+_SYNC_WORKERS = 8
+
+
+def sync_many(files: Iterable[str], directories: Iterable[str]) -> None:
+    """Make the content of many files, and the names in many directories, durable.
+
+    An fsync each takes a millisecond or more of a local disk; one syncfs(2) for all of them takes little longer than one.
+    """
+    places = [*files, *directories]
+    if not places:
+        return
+    one_step: dict[int, str] = {}
+    single = []
+    for place in places:
+        device = os.lstat(place).st_dev
+        if device in one_step:
+            continue
+        if _filesystem_type(device) in _ONE_STEP:
+            one_step[device] = place
+        else:
+            single.append(place)
+    for place in one_step.values():
+        if not calls.sync_filesystem(place):
+            single += [other for other in places if os.lstat(other).st_dev == os.lstat(place).st_dev]
+    if single:
+        # Imported here: the pilot has no use for it, and starts faster.
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_SYNC_WORKERS) as pool:
+            list(pool.map(_sync_either, single))
+
+
+def _sync_either(path: str) -> None:
+    if os.path.isdir(path):
+        sync_directory(path)
+    else:
+        sync_file(path)
+
+
+def _filesystem_type(device: int) -> str:
+    """Return a filesystem's type by its device number, from /proc/self/mountinfo (proc(5)); empty if unknown."""
+    if device not in _filesystem_types:
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        kind = ""
+        with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as stream:
+            for line in stream:
+                before, _, after = line.partition(" - ")
+                if before.split()[2] == wanted:
+                    kind = after.split()[0]
+        _filesystem_types[device] = kind
+    return _filesystem_types[device]
+
+
+_filesystem_types: dict[int, str] = {}
 
 
 def write_durable(path: str, data: bytes, *, mode: int = 0o666) -> None:

@@ -15,6 +15,7 @@ import os
 import posixpath
 import tarfile
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -198,9 +199,26 @@ def verify(path: str, record: Record) -> None:
         raise _damaged(path, record, "the pack is missing") from None
     except OSError as error:
         raise _damaged(path, record, str(error.strerror or error)) from error
-    if left:
-        raise _damaged(path, record, f"it ends {left} bytes early")
-    if digest.hexdigest() != record.sha256:
+    _check_sum(path, record, record.length - left, digest.hexdigest())
+
+
+def _verified_bytes(path: str, record: Record) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            stream.seek(record.offset)
+            content = stream.read(record.length)
+    except FileNotFoundError:
+        raise _damaged(path, record, "the pack is missing") from None
+    except OSError as error:
+        raise _damaged(path, record, str(error.strerror or error)) from error
+    _check_sum(path, record, len(content), hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _check_sum(path: str, record: Record, length: int, sha256: str) -> None:
+    if length != record.length:
+        raise _damaged(path, record, f"it ends {record.length - length} bytes early")
+    if sha256 != record.sha256:
         raise _damaged(path, record, "its bytes are not those that were written (sha256 differs)")
 
 
@@ -221,22 +239,44 @@ def open_record(path: str, record: Record) -> Iterator[tarfile.TarFile]:
     Raises:
         PackDamaged: the sum is wrong, or a member is not a plain file inside the tomodir.
     """
+    content = _small_content(path, record)
+    if content is not None:
+        with _reading(path, record), tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            check_members(path, record, archive)
+            yield archive
+        return
     verify(path, record)
-    with _open_tar(path, record) as archive:
+    with _streaming(path, record) as archive:
         check_members(path, record, archive)
-    with _open_tar(path, record) as archive:
+    with _streaming(path, record) as archive:
         yield archive
 
 
+def _small_content(path: str, record: Record) -> bytes | None:
+    """Return the unpacked bytes of a record that is small, also when unpacked; None for larger ones."""
+    if record.length > IN_MEMORY_BYTES:
+        return None
+    content = _verified_bytes(path, record)
+    with _reading(path, record):
+        unpacking = zlib.decompressobj(wbits=31)
+        plain = unpacking.decompress(content, 16 * IN_MEMORY_BYTES)
+        return plain if unpacking.eof else None
+
+
 @contextlib.contextmanager
-def _open_tar(path: str, record: Record) -> Iterator[tarfile.TarFile]:
+def _reading(path: str, record: Record) -> Iterator[None]:
     try:
-        with open(path, "rb") as stream:
-            window = io.BufferedReader(_Window(stream, record.offset, record.length), _CHUNK)
-            with gzip.GzipFile(fileobj=window, mode="rb") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
-                yield archive
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+        yield
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise _damaged(path, record, str(error)) from error
+
+
+@contextlib.contextmanager
+def _streaming(path: str, record: Record) -> Iterator[tarfile.TarFile]:
+    with _reading(path, record), open(path, "rb") as stream:
+        window = io.BufferedReader(_Window(stream, record.offset, record.length), _CHUNK)
+        with gzip.GzipFile(fileobj=window, mode="rb") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+            yield archive
 
 
 def check_members(path: str, record: Record, archive: tarfile.TarFile) -> None:

@@ -1,14 +1,15 @@
 """The pilot: claims tomodirs, runs as many side by side as its cores allow, and commits what they gave.
 
 Threads: one a core, and a few more that stage ahead while programs run (short ones only, for a claim that waits is a
-claim that nobody else can take); the committing thread; the main thread, which handles signals, deadlines, and the
-progress of running inversions. docs/protocol.md, "A pilot", tells one life in order.
+claim that nobody else can take); one that commits and one that removes directories; the main thread, which handles
+signals, deadlines, and the progress of running inversions. docs/protocol.md, "A pilot", tells one life in order.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import select
 import shutil
 import signal
@@ -97,6 +98,8 @@ class Pilot:
         self._trouble: CrhBatchError | None = None
         self._finished = 0
         self._failed = 0
+        # Removing directories takes as long as a small model, so no slot waits for it.
+        self._discards: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._reading, self._waking = os.pipe()
         os.set_blocking(self._waking, False)
 
@@ -109,19 +112,31 @@ class Pilot:
         slots = [
             threading.Thread(target=self._slot, name=f"slot-{number}") for number in range(self._options.cores + ahead)
         ]
+        discarding = threading.Thread(target=self._discard, name="discarding")
+        discarding.start()
         for slot in slots:
             slot.start()
         self._watch(slots)
         for slot in slots:
             slot.join()
         self._committer.close()
+        self._discards.put(None)
+        discarding.join()
         self._session.append(
-            "end", finished=self._finished, failed=self._failed, why=self._stopping or "nothing left to do"
+            "end",
+            finished=self._finished,
+            failed=self._failed,
+            why=self._stopping or "nothing left to do",
+            cpu_s=round(time.process_time(), 3),
         )
         with contextlib.suppress(OSError):
             self._session.sync()
         self._pack.close()
         return self._trouble
+
+    def _discard(self) -> None:
+        while (attempt := self._discards.get()) is not None:
+            stages.discard(attempt)
 
     def _install_signals(self) -> None:
         signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
@@ -349,7 +364,7 @@ class Pilot:
                 self._committed_cores -= lane.width
                 self._condition.notify_all()
             if attempt is not None and not self._options.keep_scratch:
-                stages.discard(attempt)
+                self._discards.put(attempt)
 
     def _on_stage(self, attempt: Attempt) -> None:
         if attempt.ended_by and attempt.program is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import threading
@@ -27,6 +28,8 @@ class Usage:
         wall_s: seconds by the clock.
         cpu_s: seconds of processor time, user and system, of the program and its children.
         peak_bytes: largest resident set.
+        peak_is_bound: the program needed at most that. Between fork and exec it shares the pilot's memory, which
+            wait4(2) counts too, so what needs less than the pilot can't be told exactly.
     """
 
     returncode: int
@@ -34,6 +37,7 @@ class Usage:
     wall_s: float
     cpu_s: float
     peak_bytes: int
+    peak_is_bound: bool
 
 
 class RunningProgram:
@@ -87,6 +91,7 @@ class RunningProgram:
             time.monotonic() - self._started,
             usage.ru_utime + usage.ru_stime,
             usage.ru_maxrss * 1024,
+            usage.ru_maxrss <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         )
 
     def end(self, why: str) -> None:

@@ -145,12 +145,15 @@ def _run_stage(
 
 
 def _measures(usage: Usage) -> dict[str, Any]:
-    return {
+    measures: dict[str, Any] = {
         "exit_status": usage.returncode,
         "wall_s": round(usage.wall_s, 4),
         "cpu_s": round(usage.cpu_s, 4),
         "peak_bytes": usage.peak_bytes,
     }
+    if usage.peak_is_bound:
+        measures["peak_is_bound"] = True
+    return measures
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:

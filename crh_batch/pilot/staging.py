@@ -92,6 +92,8 @@ def _copy(tomodir: str, copy: str, name: str, made: set[str]) -> StagedInput:
                 while chunk := reading.read(_CHUNK):
                     digest.update(chunk)
                     writing.write(chunk)
+                # By its time find_outputs sees whether a program has written to the copy.
+                os.utime(writing.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
     except FileNotFoundError:
         raise DataError(
             f"{source}: is gone since it was submitted", "Put it back, or submit the tomodir again.", tomodir
@@ -108,21 +110,33 @@ def find_outputs(copy: str, inputs: list[StagedInput]) -> tuple[list[str], list[
     ``*.pid`` files are left out: they speak of a process that is over.
     """
     staged = {item.name: item for item in inputs}
-    made, changed = [], []
-    for directory, subdirectories, files in os.walk(copy):
-        subdirectories.sort()
-        for file in sorted(files):
-            path = os.path.join(directory, file)
-            name = os.path.relpath(path, copy)
-            status = os.lstat(path)
-            if not stat.S_ISREG(status.st_mode) or file.endswith(".pid"):
-                continue
-            known = staged.get(name)
-            if known is None:
-                made.append(name)
-            elif status.st_size != known.size or sha256_of(path) != known.sha256:
-                changed.append(name)
-    return made, changed
+    made: list[str] = []
+    changed: list[str] = []
+    _walk(copy, "", staged, made, changed)
+    return sorted(made), sorted(changed)
+
+
+def _walk(
+    directory: str, prefix: str, staged: Mapping[str, StagedInput], made: list[str], changed: list[str]
+) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                _walk(entry.path, name + "/", staged, made, changed)
+            elif entry.is_file(follow_symlinks=False) and not name.endswith(".pid"):
+                known = staged.get(name)
+                if known is None:
+                    made.append(name)
+                elif _was_written(entry, known):
+                    changed.append(name)
+
+
+def _was_written(entry: os.DirEntry[str], known: StagedInput) -> bool:
+    status = entry.stat(follow_symlinks=False)
+    if (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
+        return False
+    return status.st_size != known.size or sha256_of(entry.path) != known.sha256
 
 
 def sha256_of(path: str) -> str:

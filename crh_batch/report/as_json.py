@@ -43,6 +43,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "error": row.error or None,
         "seconds": row.seconds,
         "peak_bytes": row.peak_bytes,
+        "peak_is_bound": row.peak_is_bound if row.peak_bytes is not None else None,
     }
 
 

@@ -41,6 +41,11 @@ class Row:
         """Largest resident set of the stages that ran."""
         return max((int(one["peak_bytes"]) for one in self.stages if "peak_bytes" in one), default=None)
 
+    @property
+    def peak_is_bound(self) -> bool:
+        """Whether ``peak_bytes`` is only known not to be exceeded."""
+        return all(one.get("peak_is_bound") for one in self.stages if one.get("peak_bytes") == self.peak_bytes)
+
 
 @dataclass
 class Status:
@@ -59,12 +64,17 @@ class Status:
     @property
     def settled(self) -> int:
         """How many are over: finished, collected or failed for good."""
-        return self.counts[StateName.DONE] + self.counts[StateName.COLLECTED] + self.counts[StateName.FAILED]
+        return self.finished + self.counts[StateName.FAILED]
+
+    @property
+    def finished(self) -> int:
+        """How many ended well."""
+        return self.counts[StateName.DONE] + self.counts[StateName.COLLECTED]
 
     @property
     def complete(self) -> bool:
         """Whether every tomodir ended well."""
-        return self.counts[StateName.DONE] + self.counts[StateName.COLLECTED] == self.total
+        return self.finished == self.total
 
     @property
     def over(self) -> bool:

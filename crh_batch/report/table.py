@@ -67,7 +67,7 @@ def _result_cells(row: Row) -> list[str]:
         row.dims,
         str(row.threads),
         number(row.seconds, "{:.2f}"),
-        bytes_text(row.peak_bytes),
+        ("< " if row.peak_bytes and row.peak_is_bound else "") + bytes_text(row.peak_bytes),
         "" if row.iteration is None else str(row.iteration),
         number(row.rms, "{:.3f}"),
     ]

@@ -107,8 +107,7 @@ def judge_crmod(directory: str, exit: Exit, spec: Mapping[str, Any]) -> Outcome:
         except TomodirError as cause:
             problem = f"is missing ({cause.message})"
         missing = f"{result} {problem}" if problem else ""
-    failed = _failed(directory, exit, missing)
-    return Outcome(False, *failed) if failed else Outcome(True)
+    return _outcome(_failed(directory, exit, missing), Progress())
 
 
 def judge_crtomo(directory: str, exit: Exit, spec: Mapping[str, Any]) -> Outcome:  # noqa: A002 - the public name
@@ -123,19 +122,21 @@ def judge_crtomo(directory: str, exit: Exit, spec: Mapping[str, Any]) -> Outcome
     # The last one that was begun tells how far it came.
     last = next((step for step in reversed(steps) if step != Progress()), Progress())
     missing = "" if steps[-1].finished else f"{inv_dirs[-1]}/inv.ctr does not say that the inversion has finished"
-    failed = _failed(directory, exit, missing)
-    failure, error = failed or ("", "")
-    return Outcome(not failed, failure, error, last.iteration, last.rms, last.version)
+    return _outcome(_failed(directory, exit, missing), last)
 
 
 def judge_exit_status(directory: str, exit: Exit, spec: Mapping[str, Any]) -> Outcome:  # noqa: A002 - the public name
     """Judge a program that keeps to the custom: 0 is good, anything else is not."""
-    failed = _failed_by_exit(exit)
-    return Outcome(False, *failed) if failed else Outcome(True)
+    return _outcome(_failed_by_exit(exit), Progress())
 
 
 JUDGES: Mapping[str, Judge] = {"crmod": judge_crmod, "crtomo": judge_crtomo, "exit_status": judge_exit_status}
 """The rules by the names that items.jsonl calls them."""
+
+
+def _outcome(failed: tuple[str, str] | None, progress: Progress) -> Outcome:
+    failure, error = failed or ("", "")
+    return Outcome(not failure, failure, _printable(error), progress.iteration, progress.rms, progress.version)
 
 
 def _failed(directory: str, ended: Exit, missing: str) -> tuple[str, str] | None:
@@ -177,7 +178,7 @@ def _failed_by_exit(ended: Exit) -> tuple[str, str] | None:
     if 0 < number <= _LAST_SIGNAL:
         # Nobody but the kernel, short of memory, sends KILL unasked. Who did send it overrides this.
         failure = "memory" if number == signal.SIGKILL else "crash"
-        return failure, _limited(f"ended by signal {_signal_name(number)}\n{error}")
+        return failure, f"ended by signal {_signal_name(number)}\n{error}"
     failure = "crash" if _NOT_THE_INPUT.search(ended.stderr) else "input"
     return failure, error or f"the program ended with status {status}"
 
@@ -192,8 +193,10 @@ def _signal_name(number: int) -> str:
 def _decisive(stderr: str) -> str:
     """Return the last lines of stderr that say something: no backtrace, no STOP, no note on floating point."""
     lines = [line.strip() for line in stderr.splitlines() if line.strip() and not _NOISE.match(line)]
-    return _limited("\n".join(lines[-2:]))
+    return "\n".join(lines[-2:])
 
 
-def _limited(text: str) -> str:
-    return text.replace("\0", "").strip()[:_LONGEST_ERROR]
+def _printable(text: str) -> str:
+    """Cut a text and take out what a terminal would obey."""
+    printable = "".join([letter if letter.isprintable() or letter == "\n" else " " for letter in text])
+    return printable.strip()[:_LONGEST_ERROR]

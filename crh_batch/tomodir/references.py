@@ -96,7 +96,7 @@ def _check_links(tomodir: str, reference: str, relative: str, cfg: str) -> None:
     if posixpath.isabs(reference):
         return
     seen_by_program = os.path.join(tomodir, "exe", reference)
-    as_written = os.path.join(tomodir, relative)
+    as_written = os.path.abspath(os.path.join(tomodir, relative))  # the text alone: no link is looked at
     try:
         agree = os.path.samefile(seen_by_program, as_written)
     except (OSError, ValueError):

@@ -95,6 +95,7 @@ class SlurmCluster:
         self._places: Places | None = None
         self._daemons: dict[str, Daemon] = {}
         self._killed: set[str] = set()
+        self._paused = False
 
     # ---- life
 
@@ -333,6 +334,20 @@ class SlurmCluster:
         self._wait_for_controller()
         self._wait_for_nodes([name for name in NODES if name not in self._killed], 30.0)
 
+    def pause_controller(self) -> None:
+        """Stop slurmctld as a busy site does: it takes connections but does not answer.
+
+        Clients give up after some MessageTimeouts, and what they had sent is carried out after ``resume_controller``:
+        an sbatch that failed has then submitted all the same.
+        """
+        self._daemons["slurmctld"].signal(signal.SIGSTOP)
+        self._paused = True
+
+    def resume_controller(self) -> None:
+        """Let a paused slurmctld go on."""
+        self._daemons["slurmctld"].signal(signal.SIGCONT)
+        self._paused = False
+
     def stop_accounting(self, *, crash: bool = False) -> None:
         """End slurmdbd: jobs run on, sacct can't answer."""
         self._stop("slurmdbd", crash)
@@ -354,6 +369,8 @@ class SlurmCluster:
 
     def tidy(self) -> None:
         """Put the cluster back to what it was at the start, for the next test: no job, three idle nodes."""
+        if self._paused:
+            self.resume_controller()
         if "slurmdbd" in self._killed:
             self.start_accounting()
         if "slurmctld" in self._killed:

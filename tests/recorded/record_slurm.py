@@ -39,11 +39,7 @@ NOTHING = "#!/bin/bash\n"
 
 SQUEUE = ["squeue", "--noheader", "--array", "--states=all"]
 FORMAT = "--format=%i|%T|%r|%M|%L|%N|%j"
-# The suffix "|" separates, the width must be given: without it a column is cut to 20 characters.
-LONG_FORMAT = (
-    "--Format=JobArrayID:64|,JobID:32|,State:32|,Reason:64|,TimeUsed:32|,TimeLeft:32|,NodeList:64|,Name:128|,"
-    "RestartCnt:16|"
-)
+LONG_FORMAT = "--Format=JobArrayID:|,JobID:|,State:|,Reason:|,TimeUsed:|,TimeLeft:|,NodeList:|,Name:|,RestartCnt:|"
 SACCT = ["sacct", "--parsable2", "--noheader"]
 SACCT_FORMAT = (
     "--format=JobID,JobName,State,ExitCode,DerivedExitCode,AllocCPUS,Elapsed,ElapsedRaw,Timelimit,Submit,Start,End,"
@@ -168,9 +164,8 @@ def array_in_all_states(recorder: Recorder) -> None:
     slurm.wait_until(lambda: ".batch|" in _sacct(slurm, f"{job}_2"), 20, "sacct knows the cancelled task")
     recorder.record("squeue-array-mixed", [*SQUEUE, f"--name={name}", FORMAT])
     recorder.record("squeue-array-mixed-long-format", [*SQUEUE, f"--name={name}", LONG_FORMAT])
-    recorder.record(
-        "squeue-array-mixed-long-format-cut", [*SQUEUE, f"--jobs={job}", "--Format=JobArrayID:|,State:|,Name:|"]
-    )
+    recorder.record("squeue-long-format-without-suffix", [*SQUEUE, f"--jobs={job}", "--Format=JobArrayID,State,Name"])
+    recorder.record("squeue-long-format-with-width", [*SQUEUE, f"--jobs={job}", "--Format=JobArrayID:12|,Name:9|"])
     recorder.record("squeue-array-mixed-by-id", [*SQUEUE, f"--jobs={job}", FORMAT])
     recorder.record("squeue-array-mixed-by-task", [*SQUEUE, f"--jobs={job}_3,{job}_7", FORMAT])
     recorder.record(
@@ -281,12 +276,13 @@ def ends_of_jobs(recorder: Recorder) -> None:
     recorder.record("sacct-requeued", [*SACCT, f"--jobs={again}", SACCT_FORMAT])
     recorder.record("sacct-requeued-duplicates", [*SACCT, "--duplicates", f"--jobs={again}", SACCT_FORMAT])
 
+    slurm.wait_for_states(deadline, "DEADLINE", timeout_s=75)
+    recorder.record("squeue-deadline", [*SQUEUE, f"--jobs={deadline}", FORMAT])
     slurm.wait_for_states(late, "TIMEOUT", timeout_s=150)
     slurm.wait_until(lambda: "COMPLETING" in slurm.states(stubborn).values(), 60, "one has not gone yet")
     recorder.record("squeue-completing", [*SQUEUE, f"--jobs={stubborn}", FORMAT])
     slurm.wait_for_states(stubborn, "TIMEOUT", timeout_s=30)
-    slurm.wait_for_states(deadline, "DEADLINE", timeout_s=150)
-    recorder.record("squeue-timeout-and-deadline", [*SQUEUE, f"--jobs={late},{stubborn},{deadline}", FORMAT])
+    recorder.record("squeue-timeout", [*SQUEUE, f"--jobs={late},{stubborn}", FORMAT])
     slurm.wait_until(lambda: _sacct(slurm, f"{late},{stubborn}").count(".batch|") == 2, 20, "sacct knows them")
     recorder.record("sacct-timeout-and-deadline", [*SACCT, f"--jobs={late},{stubborn},{deadline}", SACCT_FORMAT])
     recorder.record("job-output-timeout", ["cat", "late.out"])
@@ -322,11 +318,12 @@ def purged_jobs(recorder: Recorder) -> None:
     """A job that Slurm has forgotten, alone and with one that it knows."""
     slurm = recorder.slurm
     purged = slurm.submit(NOTHING, "--job-name=crh-purged")
+    purged_too = slurm.submit(NOTHING, "--job-name=crh-purged-too")
     known = slurm.submit(SLEEPER, "--job-name=crh-known")
-    slurm.wait_until(lambda: not slurm.states(purged), 90, "the finished job is purged")
+    slurm.wait_until(lambda: not slurm.states(purged) and not slurm.states(purged_too), 90, "two jobs are purged")
     recorder.record("squeue-purged", [*SQUEUE, f"--jobs={purged}", FORMAT])
     recorder.record("squeue-purged-and-known", [*SQUEUE, f"--jobs={purged},{known}", FORMAT])
-    recorder.record("squeue-two-purged", [*SQUEUE, f"--jobs={purged},{purged}", FORMAT])
+    recorder.record("squeue-two-purged", [*SQUEUE, f"--jobs={purged},{purged_too}", FORMAT])
     recorder.record("scancel-purged", ["scancel", purged])
     recorder.record("sacct-purged-and-known", [*SACCT, "-X", f"--jobs={purged},{known}", SACCT_FORMAT])
     recorder.record("scontrol-show-job-purged", ["scontrol", "--oneliner", "show", "job", purged])
@@ -334,12 +331,19 @@ def purged_jobs(recorder: Recorder) -> None:
 
 
 def nobody_answers(recorder: Recorder) -> None:
-    """First the accounting is down, then the controller."""
+    """First the accounting is down, then the controller does not answer, then it is down."""
     slurm = recorder.slurm
     slurm.stop_accounting()
     recorder.record("sacct-slurmdbd-down", [*SACCT, "-X", "--jobs=1", SACCT_FORMAT])
     recorder.submit("sbatch-slurmdbd-down", "--output=/dev/null")
     slurm.start_accounting()
+    slurm.pause_controller()
+    recorder.submit("sbatch-controller-silent", "--output=/dev/null", "--job-name=crh-submitted-all-the-same")
+    recorder.record("squeue-controller-silent", [*SQUEUE, "--jobs=1", FORMAT])
+    slurm.resume_controller()
+    same = [*SQUEUE, "--name=crh-submitted-all-the-same", FORMAT]
+    slurm.wait_until(lambda: slurm.run(same).stdout, 30, "the submission that failed is there")
+    recorder.record("squeue-name-after-controller-silent", same)
     slurm.stop_controller()
     recorder.submit("sbatch-controller-down", "--output=/dev/null")
     recorder.record("squeue-controller-down", [*SQUEUE, "--jobs=1", FORMAT])
@@ -365,6 +369,10 @@ def out_of_memory(recorder: Recorder) -> None:
     slurm.wait_for_states(goes_on, "OUT_OF_MEMORY")
     recorder.record("squeue-out-of-memory", [*SQUEUE, f"--jobs={dies},{goes_on}", FORMAT])
     slurm.wait_until(lambda: _sacct(slurm, f"{dies},{goes_on}").count(".batch|OUT") == 2, 20, "sacct knows them")
+    # The end of a short job may be stored before its beginning: for seconds its name is "allocation" (22.05.8).
+    recorder.record("sacct-out-of-memory-at-first", [*SACCT, f"--jobs={dies},{goes_on}", SACCT_FORMAT])
+    named = [*SACCT, "-X", f"--jobs={dies},{goes_on}", "--format=JobName"]
+    slurm.wait_until(lambda: slurm.run(named).stdout == "sbatch\nsbatch\n", 60, "sacct knows their names")
     recorder.record("sacct-out-of-memory", [*SACCT, f"--jobs={dies},{goes_on}", SACCT_FORMAT])
     recorder.record("job-output-out-of-memory", ["cat", "dies.out"])
 

@@ -144,6 +144,15 @@ def test_controller_comes_back_with_its_jobs(slurm: SlurmCluster, crash: bool) -
     slurm.wait_for_states(job, "RUNNING")
 
 
+def test_submission_that_timed_out_is_there_when_the_controller_answers_again(slurm: SlurmCluster) -> None:
+    slurm.pause_controller()
+    failed = slurm.run(["sbatch", "--parsable", "--job-name=in-doubt"], stdin=SLEEPER, check=False)
+    slurm.resume_controller()
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "Socket timed out on send/recv operation" in failed.stderr
+    slurm.wait_until(lambda: slurm.run(["squeue", "--noheader", "--name=in-doubt"]).stdout, 30, "the job is there")
+
+
 # What a batch directory may be called.
 NAMES = (
     "with  two spaces ",

@@ -55,12 +55,12 @@ def test_cfg_when_first_comment_is_indented_then_it_does_not_count(cfg: Path) ->
 
 def test_cfg_when_second_comment_is_indented_then_it_counts_as_a_setting(cfg: Path) -> None:
     cfg.write_text("# one\n  # two\n" + cfg.read_text())
-    refused(cfg, 8, "diff_inv", "../inv")
+    refused(cfg, 7, "diff_inv", "../inv")
 
 
 def test_cfg_when_line_starts_with_exclamation_mark_then_it_counts_as_a_setting(cfg: Path) -> None:
     cfg.write_text("! no comment\n" + cfg.read_text())
-    refused(cfg, 7, "setting 6, diff_inv", "../inv")
+    refused(cfg, 6, "setting 6, diff_inv", "../inv")
 
 
 @pytest.mark.parametrize("number", [6, 11, 16, 29])
@@ -74,7 +74,7 @@ def test_blank_line_when_before_a_number_or_logical_then_it_does_not_count(cfg: 
 def test_blank_line_when_before_a_path_then_it_counts(cfg: Path, number: int) -> None:
     lines = cfg.read_text().splitlines()
     cfg.write_text("\n".join([*lines[: number - 1], "", *lines[number - 1 :]]))
-    refused(cfg, 7, "diff_inv")
+    refused(cfg, 6, "diff_inv", "../inv")
 
 
 def test_blank_line_10_when_read_then_everything_shifts(cfg: Path, set_line: SetLine) -> None:
