@@ -49,6 +49,9 @@ def _own_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.
             monkeypatch.delenv(name)
 
 
+# Starts a command under another host name (root only): to it, processes of this machine are another machine's.
+ON_ANOTHER_HOST = ("unshare", "--uts", "sh", "-c", 'hostname login1 && exec "$@"', "sh")
+
 Crh = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -57,7 +60,7 @@ def crh() -> Crh:
     """Run `crh-batch` as a user does: crh("run", "-j2", cwd=survey). Fails on a traceback, and on an unexpected code.
 
     ``code`` is the exit code that must come, None for any; 0 by default. ``local`` (default) makes sure that no
-    scheduler of this machine is used.
+    scheduler of this machine is used. ``prefix`` is what the command is started by, such as ON_ANOTHER_HOST.
     """
 
     def run(
@@ -67,13 +70,14 @@ def crh() -> Crh:
         local: bool = True,
         timeout_s: float = 120.0,
         env: dict[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
         surroundings = {**os.environ, **(env or {})}
         if local:
             (Path(surroundings["XDG_CONFIG_HOME"]) / "crh-batch").mkdir(parents=True, exist_ok=True)
             (Path(surroundings["XDG_CONFIG_HOME"]) / "crh-batch" / "profile.toml").write_text('scheduler = "local"\n')
         done = subprocess.run(
-            [sys.executable, "-m", "crh_batch", *map(os.fspath, arguments)],
+            [*prefix, sys.executable, "-m", "crh_batch", *map(os.fspath, arguments)],
             cwd=cwd,
             env=surroundings,
             capture_output=True,

@@ -70,7 +70,7 @@ class SlurmEngine:
         for request in requests:
             submission = record_intent(batch.paths, self.name, request.threads, request.pilots)
             script = os.path.join(batch.paths.jobs, f"{submission.token}.sh")
-            os.makedirs(os.path.join(batch.paths.logs, submission.token), exist_ok=True)
+            os.makedirs(_log_directory(batch, submission), exist_ok=True)
             durable.write_durable(script, self._script(batch.batch_id, submission.token, request).encode(), mode=0o777)
             submission = self._submit(batch, submission, script)
             where = f"Slurm array {submission.job_id}: {request.pilots} pilots of {request.threads} cores"
@@ -79,7 +79,7 @@ class SlurmEngine:
 
     def _submit(self, batch: Batch, submission: Submission, script: str) -> Submission:
         try:
-            done = self._host.run(slurm.submit_argv(batch.paths.directory, script))
+            done = self._host.run(slurm.submit_argv(_log_directory(batch, submission), script))
             job_id = slurm.parse_submitted(done)
         except HostError as error:
             record_refused(batch.paths, submission, error.message)
@@ -89,3 +89,7 @@ class SlurmEngine:
                 record_refused(batch.paths, submission, error.message)
             raise
         return record_submitted(batch.paths, submission, job_id)
+
+
+def _log_directory(batch: Batch, submission: Submission) -> str:
+    return os.path.join(os.path.abspath(batch.paths.logs), submission.token)

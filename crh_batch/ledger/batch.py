@@ -157,7 +157,7 @@ class Items:
                 self._offsets.append(offset)
                 offset += len(line)
         self._places = {item_id: place for place, item_id in enumerate(self.ids)} if self._has_gaps() else None
-        self._stream = open(path, "rb")
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def _has_gaps(self) -> bool:
         return bool(self.ids) and self.ids[-1] != len(self.ids) - 1
@@ -178,9 +178,9 @@ class Items:
     def __getitem__(self, item_id: int) -> Item:
         place = self._places[item_id] if self._places is not None else item_id
         start = self._offsets[place]
-        stop = self._offsets[place + 1] if place + 1 < len(self._offsets) else os.fstat(self._stream.fileno()).st_size
+        stop = self._offsets[place + 1] if place + 1 < len(self._offsets) else os.fstat(self._descriptor).st_size
         # pread: several threads of a pilot read from the same descriptor.
-        line = os.pread(self._stream.fileno(), stop - start, start)
+        line = os.pread(self._descriptor, stop - start, start)
         try:
             return Item.from_line(line)
         except (ValueError, KeyError, TypeError) as error:
@@ -189,9 +189,10 @@ class Items:
     def __iter__(self) -> Iterator[Item]:
         return (self[item_id] for item_id in self.ids)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._stream.close()
+    def __del__(self) -> None:
+        descriptor = getattr(self, "_descriptor", -1)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Batch:

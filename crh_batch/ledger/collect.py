@@ -251,9 +251,10 @@ def _extract(batch: Batch, item: Item, finished: _Finished, *, force: bool) -> _
 
 
 def _conclude(batch: Batch, session: Session, one: _Placing) -> None:
+    # Before the name: what is collected is not looked at again, so nobody would remove it after a crash.
+    shutil.rmtree(one.temporary, ignore_errors=True)
     session.win(one.item.item_id, "collected", batch.settings.links)
     release(batch, one.item)
-    shutil.rmtree(one.temporary, ignore_errors=True)
 
 
 def _check_registration(batch: Batch, item: Item, tomodir: str) -> None:

@@ -257,7 +257,10 @@ def win_name(path: str, target: str, links: str, *, wait_s: float = VISIBILITY_W
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             _refuse(path, error)
-        holder = read_name(path, wait_s=wait_s if error.errno == errno.EEXIST else 0.0)
+        try:
+            holder = read_name(path, wait_s=wait_s if error.errno == errno.EEXIST else 0.0)
+        except OSError as unreadable:
+            _refuse(path, unreadable)
         if holder is None:
             _refuse(path, error)
         return holder == target

@@ -294,7 +294,8 @@ def check_members(path: str, record: Record, archive: tarfile.TarFile) -> None:
         name = member.name
         if not member.isreg():
             raise _damaged(path, record, f"member {name!r} is not a plain file")
-        if posixpath.isabs(name) or posixpath.normpath(name) != name or name.split("/")[0] == ".." or "\0" in name:
+        leads_out = posixpath.isabs(name) or name.split("/")[0] in (".", "..") or "\0" in name
+        if leads_out or posixpath.normpath(name) != name:
             raise _damaged(path, record, f"member {name!r} does not lie inside the tomodir")
         if name in seen:
             raise _damaged(path, record, f"member {name!r} occurs twice")

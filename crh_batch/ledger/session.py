@@ -82,6 +82,7 @@ class Session:
         self.token = header.token
         self._descriptor = descriptor
         self._lock = threading.Lock()
+        self._torn = False
 
     @classmethod
     def begin(
@@ -123,7 +124,11 @@ class Session:
         """Add one event."""
         line = json.dumps({"event": event, "time": round(time.time(), 3), **fields}) + "\n"
         with self._lock:
-            durable.write_all(self._descriptor, line.encode())
+            # A line that an error cut short must not swallow this one.
+            data = (b"\n" if self._torn else b"") + line.encode()
+            self._torn = True
+            durable.write_all(self._descriptor, data)
+            self._torn = False
 
     def sync(self) -> None:
         """Make all events so far durable."""

@@ -98,6 +98,7 @@ class Pilot:
         self._trouble: CrhBatchError | None = None
         self._finished = 0
         self._failed = 0
+        self._slots_at_work = 0
         # Removing directories takes as long as a small model, so no slot waits for it.
         self._discards: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._reading, self._waking = os.pipe()
@@ -112,11 +113,12 @@ class Pilot:
         slots = [
             threading.Thread(target=self._slot, name=f"slot-{number}") for number in range(self._options.cores + ahead)
         ]
+        self._slots_at_work = len(slots)
         discarding = threading.Thread(target=self._discard, name="discarding")
         discarding.start()
         for slot in slots:
             slot.start()
-        self._watch(slots)
+        self._watch()
         for slot in slots:
             slot.join()
         self._committer.close()
@@ -169,11 +171,11 @@ class Pilot:
 
     # ---------------------------------------------------------------- main thread
 
-    def _watch(self, slots: list[threading.Thread]) -> None:
+    def _watch(self) -> None:
         ended = False
         next_look = time.monotonic() + WATCH_S
         shown: dict[tuple[int, int], tuple[int | None, float | None]] = {}
-        while any(slot.is_alive() for slot in slots):
+        while self._slots_at_work:
             self._notice_end_of_job()
             if self._stopping:
                 with self._condition:
@@ -244,6 +246,9 @@ class Pilot:
             self._give_up(LedgerError(f"the pilot has a fault: {error!r}", "Please report this."))
             raise
         finally:
+            # Counted, for a thread is still alive when it wakes the main one, which would sleep again.
+            with self._condition:
+                self._slots_at_work -= 1
             self._wake()
 
     def _claim_next(self) -> tuple[_Lane, Item, int] | None:

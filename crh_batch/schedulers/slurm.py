@@ -67,14 +67,15 @@ def directives(script: ArrayScript, profile: Profile) -> list[str]:
     return lines
 
 
-def submit_argv(batch_directory: str, script: str) -> list[str]:
+def submit_argv(directory: str, script: str) -> list[str]:
     """Return how a script is submitted.
 
     Args:
-        batch_directory: where its tasks start; passed as an argument, so that no shell ever reads it.
+        directory: where its tasks start and their output goes; passed as an argument, so that no shell ever reads it.
+            Names with ``%``, backslashes or line breaks work so (seen with 22.05), and with --output they don't.
         script: the script's path.
     """
-    return ["sbatch", "--parsable", f"--chdir={batch_directory}", script]
+    return ["sbatch", "--parsable", f"--chdir={directory}", script]
 
 
 def parse_submitted(done: Completed) -> str:

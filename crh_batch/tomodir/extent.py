@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from crh_batch.errors import DataError
 from crh_batch.tomodir.fourier import wavenumbers
-from crh_batch.tomodir.measurements import Measurements, read_measurements
+from crh_batch.tomodir.measurements import read_measurements
 from crh_batch.tomodir.mesh import read_mesh
 from crh_batch.tomodir.stage import Size
 
@@ -46,7 +46,9 @@ def measure(tomodir: str, elem: str, elec: str, listing: str, d2_5: int) -> Exte
     """
     mesh = read_mesh(os.path.join(tomodir, elem), os.path.join(tomodir, elec))
     place = os.path.join(tomodir, listing)
-    measurements = whole(read_measurements(place), place)
+    measurements = read_measurements(place)
+    if measurements.problem:
+        raise DataError(f"{place} {measurements.problem}", "Put the whole file there.", place)
     if measurements.largest_electrode > mesh.electrodes:
         raise DataError(
             f"{place} uses electrode {measurements.largest_electrode}, but {elec} has {mesh.electrodes}",
@@ -61,10 +63,3 @@ def measure(tomodir: str, elem: str, elec: str, listing: str, d2_5: int) -> Exte
             raise DataError(f"{place}: {cause.message}", "Correct the measurement or the electrodes.", place) from cause
     size = Size(mesh.nodes, mesh.parameters, mesh.electrodes, mesh.bandwidth, measurements.count)
     return Extent(dims(d2_5), number, size)
-
-
-def whole(measurements: Measurements, place: str) -> Measurements:
-    """Return measurements that are complete; raise DataError for others."""
-    if measurements.problem:
-        raise DataError(f"{place} {measurements.problem}", "Put the whole file there.", place)
-    return measurements

@@ -107,6 +107,8 @@ def judge_crmod(directory: str, exit: Exit, spec: Mapping[str, Any]) -> Outcome:
         except TomodirError as cause:
             problem = f"is missing ({cause.message})"
         missing = f"{result} {problem}" if problem else ""
+    elif not _STOP.search(exit.stderr):
+        missing = "there is no STOP 0 on stderr, the only sign of success where no volt.dat is written"
     return _outcome(_failed(directory, exit, missing), Progress())
 
 
@@ -152,10 +154,10 @@ def _failed(directory: str, ended: Exit, missing: str) -> tuple[str, str] | None
     if stops and stops[-1] == "0":
         # It ended well, so what is missing could not be written.
         return ("crash", f"the program ended well, but {missing}") if missing else None
-    if not missing and not stops:
-        return None  # stderr was lost; the results stand for themselves
     said = read_error_dat(os.path.join(directory, "exe", "error.dat"))
     if said is None:
+        if not missing and not stops:
+            return None  # stderr was lost; the results stand for themselves
         said = ErrorDat("")
     if said.is_memory:
         return "memory", f"out of memory: {said.subject}"

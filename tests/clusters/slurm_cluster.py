@@ -1,8 +1,10 @@
 """A whole Slurm on one machine: munged, MariaDB, slurmdbd, slurmctld and three virtual nodes.
 
 Nothing of it is shared with another cluster, the machine's own Slurm or an earlier run: ports are drawn at random,
-everything else lies in one new directory. Debian's packages are used as they come, no configuration in /etc, no
-systemd. It must run as root, since slurmd starts jobs as their owners; jobs of tests are root's.
+everything else lies in one new directory. The daemons listen at the address of the machine's own name alone, which is
+loopback on Debian and the container's own address in a container. Debian's packages are used as they come, with no
+configuration in /etc and without systemd. It must run as root, since slurmd starts jobs as their owners; the jobs of
+tests are root's.
 """
 
 from __future__ import annotations
@@ -62,8 +64,7 @@ class SlurmCluster:
             ``can_limit_memory``, and one such cluster at a time, for the names of its cgroups are fixed.
         overrides: further lines of slurm.conf, or other values for those it has.
         own_hostnames: whether each node's jobs see the node's name as the machine's, as on a real cluster. It takes
-            namespaces, which a container may forbid; and what a test mounts after the start is then not
-            seen by jobs.
+            namespaces (``can_have_own_hostnames``); what a test mounts after the start is then not seen by jobs.
         base: the directory to live in, new and with a short path; one below /tmp if not given.
     """
 
@@ -402,12 +403,15 @@ class SlurmCluster:
             base = self._base
             base.mkdir(mode=0o700)
         (base / _OWNER).write_text(_life_of(os.getpid()))
-        hostname = socket.gethostname().partition(".")[0]
-        address = socket.gethostbyname(hostname)
+        hostname = socket.gethostname()
+        try:
+            address = socket.gethostbyname(hostname)
+        except OSError as error:
+            raise DaemonError(f"this machine's own name, {hostname}, can't be resolved: {error}") from error
         slurmctld_port, slurmdbd_port, *node_ports = free_ports(2 + len(NODES), address)
         self._places = Places(
             base=base,
-            hostname=hostname,
+            hostname=hostname.partition(".")[0],
             address=address,
             slurmctld_port=slurmctld_port,
             slurmdbd_port=slurmdbd_port,
@@ -559,6 +563,14 @@ def _accepts(address: Path | tuple[str, int]) -> bool:
 def can_limit_memory() -> bool:
     """Return whether ``memory_limits`` are possible here: there are cgroups of version 1 for memory."""
     return os.access(CGROUP_MOUNTPOINT / "memory" / "memory.limit_in_bytes", os.R_OK) and os.geteuid() == 0
+
+
+def can_have_own_hostnames() -> bool:
+    """Return whether ``own_hostnames`` are possible here: this process may make namespaces (CAP_SYS_ADMIN, bit 21)."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> 21 & 1)
+    return False
 
 
 def _remove_cgroups() -> None:

@@ -217,6 +217,17 @@ def test_stderr_when_lost_then_the_results_decide(finished: Path, tmp_path: Path
     assert judge_crmod(str(finished), Exit(0, ""), MODELLING).ok
 
 
+def test_stderr_when_lost_and_error_dat_is_there_then_it_is_a_failure(modelled: Path) -> None:
+    """Seen: with no ../mod/sens/ CRMod writes a whole volt.dat and then gives up."""
+    said = error_dat("../mod/sens/sens01.dat", 1, "Error opening", crtomo=False)
+    (modelled / "exe" / "error.dat").write_bytes(said)
+    assert judge_crmod(str(modelled), Exit(0, ""), MODELLING).error == "Error opening: ../mod/sens/sens01.dat"
+
+
+def test_stderr_when_lost_and_no_result_is_due_then_it_is_no_success(tomodir: Path) -> None:
+    assert not judge_crmod(str(tomodir), Exit(0, ""), {"result": None}).ok
+
+
 def test_silent_end_when_nothing_is_there_then_it_is_a_failure_of_the_input(tomodir: Path) -> None:
     """Seen with regularisation 16: status 0, nothing on stderr, no error.dat."""
     found = judge_crtomo(str(tomodir), Exit(0, ""), INVERSION)

@@ -1,0 +1,1 @@
+"""Faults on purpose: races, kills at every point, filesystems that lie. One file a promise."""

@@ -1,0 +1,268 @@
+"""The main job on a real Slurm, as a user types it, with accounting and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clusters.slurm_cluster import SlurmCluster
+from conftest import ON_ANOTHER_HOST, Crh, tree_sums, wait_until
+
+from crh_batch.demo import TomodirSpec, write_demo, write_tomodir
+from crh_batch.ledger.batch import Batch, batches_of
+from crh_batch.ledger.names import parse_name
+from crh_batch.ledger.session import list_sessions, read_header
+from crh_batch.ledger.submissions import read_submissions
+
+pytestmark = pytest.mark.slurm
+
+SHARED = Path(os.environ.get("CRH_BATCH_SHARED") or Path(__file__).parents[4] / "shared") / "tomodirs"
+TOO_SLOW_S = 30.0
+# Made by the run, or by crh-batch beside the tomodirs.
+STATE = (".crh-batch",)
+WEIRD = [
+    "with space",
+    "it's \"quoted\"",
+    "new\nline",
+    "grüße-测试",
+    "-rf",
+    "$(touch x)",
+    "`touch x`;touch x&",
+    "%j %a %%",
+    "back\\slash",
+    "*?[a]",
+]
+
+
+@pytest.fixture(params=["with accounting", "without accounting"])
+def cluster(request: pytest.FixtureRequest) -> SlurmCluster:
+    """A Slurm that the commands of this test find."""
+    name = "slurm_env" if request.param == "with accounting" else "slurm_env_without_accounting"
+    found: SlurmCluster = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def survey(tmp_path: Path) -> Iterator[Path]:
+    """An empty directory for a survey; no pilot may be left in it."""
+    directory = tmp_path / "survey"
+    directory.mkdir()
+    yield directory
+
+
+def status(crh: Crh, cwd: Path) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads(crh("status", "--json", "--all", cwd=cwd, local=False, code=None).stdout)
+    return answer
+
+
+def newest(survey: Path) -> Batch:
+    return Batch(batches_of(str(survey))[-1])
+
+
+def done_names(batch: Batch) -> dict[int, int]:
+    """Return how many ``claim`` names each finished tomodir has."""
+    claims: dict[int, int] = {}
+    done = set()
+    for name in (path.name for path in Path(batch.paths.names).glob("*/*")):
+        parsed = parse_name(name)
+        assert parsed is not None
+        item_id, kind, _, _ = parsed
+        claims[item_id] = claims.get(item_id, 0) + (kind == "claim")
+        if kind == "done":
+            done.add(item_id)
+    return {item_id: claims[item_id] for item_id in done}
+
+
+def test_submit_wait_collect_finishes_everything(cluster: SlurmCluster, survey: Path, crh: Crh) -> None:
+    paths = write_demo(survey / "demo", 4, with_broken=True)
+    before = tree_sums(survey)
+    checked = json.loads(crh("check", "--json", cwd=survey, local=False).stdout)
+    assert {one["dims"]: one["threads"] for one in checked["tomodirs"]} == {"2D": 1, "2.5D": 4}
+
+    crh("submit", cwd=survey, local=False)
+    registered = list(survey.rglob("*.crh"))
+    assert len([path for path in registered if ".crh-batch" not in path.parts]) == 5
+    crh("wait", "--timeout", "90", cwd=survey, local=False, code=1)
+    collected = crh("collect", cwd=survey, local=False, code=1)
+
+    assert "Magnitude <= 0" in collected.stdout, "the failure carries the text of error.dat"
+    answer = status(crh, survey)
+    assert answer["counts"] == {"ready": 0, "running": 0, "done": 0, "failed": 1, "held": 0, "collected": 4}
+    for path in paths[:4]:
+        assert (survey / "demo" / path / "inv" / "inv.ctr").read_text().rstrip().endswith("***finished***")
+    after = tree_sums(survey, skip=STATE)
+    assert {name: after[name] for name in before} == before, "inputs are as they were"
+    assert [path.name for path in survey.rglob("demo/**/*.crh")] == [f"{Path(paths[4]).name}.crh"]
+
+
+def test_arrays_have_one_core_for_2d_and_more_for_25d(slurm_env: SlurmCluster, survey: Path, crh: Crh) -> None:
+    write_demo(survey / "demo", 2)
+    crh("submit", "--wait", cwd=survey, local=False)
+    by_threads = {one.threads: one.job_id for one in read_submissions(newest(survey).paths)}
+    assert set(by_threads) == {1, 4}
+
+    def cores(job: str) -> set[str]:
+        argv = ["sacct", "--noheader", "--parsable2", "-X", f"--jobs={job}", "--format=AllocCPUS"]
+        return set(slurm_env.run(argv).stdout.split())
+
+    wait_until("sacct knows both arrays", lambda: cores(by_threads[1]) and cores(by_threads[4]))
+    assert cores(by_threads[1]) == {"1"}
+    assert cores(by_threads[4]) == {"4"}
+    stages = [stage for row in status(crh, survey)["tomodirs"] for stage in [row["stage"]]]
+    assert stages == ["inversion", "inversion"]
+
+
+def test_names_that_a_shell_would_read_run_right(cluster: SlurmCluster, tmp_path: Path, crh: Crh) -> None:
+    survey = tmp_path / "a survey's $(touch y) %j\nwith 'all' of it"
+    survey.mkdir()
+    for name in WEIRD:
+        write_tomodir(survey / name, TomodirSpec(dims="2D", inversion=False))
+    result = crh("submit", "--wait", "--collect", cwd=survey, local=False)
+    for name in WEIRD:
+        assert (survey / name / "mod" / "volt.dat").is_file(), f"{name!r}\n{result.stderr}"
+    assert not [path for path in tmp_path.rglob("*") if path.name in ("x", "y")]
+    assert status(crh, survey)["complete"]
+
+
+def test_cancelled_array_is_finished_by_one_more_command(cluster: SlurmCluster, survey: Path, crh: Crh) -> None:
+    """scancel of a running array: the pilots record how far they came, and submit goes on from there."""
+    write_demo(survey / "demo", 8)
+    crh("submit", cwd=survey, local=False)
+    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    for submission in read_submissions(newest(survey).paths):
+        cluster.run(["scancel", submission.job_id])
+        cluster.wait_until(
+            lambda job=submission.job_id: set(cluster.states(job).values()) <= {"CANCELLED", "COMPLETED"},
+            30,
+            "the array has ended",
+        )
+    assert not status(crh, survey)["complete"]
+    crh("submit", "--wait", "--collect", cwd=survey, local=False)
+    answer = status(crh, survey)
+    assert answer["counts"]["collected"] == 8
+    assert len(done_names(newest(survey))) == 8
+
+
+def test_killed_pilots_are_found_out_by_the_scheduler(cluster: SlurmCluster, survey: Path, crh: Crh) -> None:
+    """SIGKILL leaves no word behind, and a login node can't see a node's processes.
+
+    1. Pilots run; each has a claim. 2. They are killed. 3. Slurm ends their jobs. 4. A client of another host asks
+    squeue: the jobs have ended, so the claims are lost, and ready again.
+    """
+    write_demo(survey / "demo", 4)
+    crh("submit", cwd=survey, local=False)
+    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    batch = newest(survey)
+    for token in list_sessions(batch.paths):
+        header = read_header(batch.paths, token)
+        if header is not None and header.kind == "pilot":
+            os.kill(header.who.pid, signal.SIGKILL)
+    for submission in read_submissions(batch.paths):
+        cluster.wait_until(
+            lambda job=submission.job_id: not set(cluster.states(job).values()) & {"RUNNING", "PENDING", "COMPLETING"},
+            30,
+            "the array has ended",
+        )
+    crh("submit", "--wait", "--collect", cwd=survey, local=False, prefix=ON_ANOTHER_HOST)
+    claims = done_names(batch)
+    assert len(claims) == 4
+    lost = [path.name for path in Path(batch.paths.names).glob("*/*.lost")]
+    assert len(lost) == sum(claims.values()) - 4 >= 1
+
+
+def test_refused_submission_is_kept_and_sent_by_the_next_command(
+    slurm_env: SlurmCluster, survey: Path, crh: Crh
+) -> None:
+    write_demo(survey / "demo", 2)
+    (survey / "crh-batch.toml").write_text('partition = "nowhere"\n')
+    refused = crh("submit", cwd=survey, local=False, code=3)
+    assert "Invalid partition name" in refused.stderr, refused.stderr
+    (survey / "crh-batch.toml").write_text('partition = "work"\n')
+    crh("submit", "--wait", "--collect", cwd=survey, local=False)
+    assert len(batches_of(str(survey))) == 1, "the kept batch was sent, no second one was made"
+    assert status(crh, survey)["counts"]["collected"] == 2
+
+
+def test_controller_down_says_so_and_loses_nothing(slurm_env: SlurmCluster, survey: Path, crh: Crh) -> None:
+    write_demo(survey / "demo", 2)
+    slurm_env.stop_controller()
+    try:
+        down = crh("submit", cwd=survey, local=False, code=3)
+        assert "scontrol failed" in down.stderr
+    finally:
+        slurm_env.start_controller()
+    crh("submit", "--wait", "--collect", cwd=survey, local=False)
+    assert status(crh, survey)["complete"]
+
+
+def test_submitting_twice_leaves_the_living_alone_and_adds_what_is_new(
+    slurm_env: SlurmCluster, survey: Path, crh: Crh
+) -> None:
+    write_demo(survey / "first", 4)
+    crh("submit", cwd=survey, local=False)
+    write_demo(survey / "second", 2)
+    again = crh("submit", cwd=survey, local=False)
+    assert "left alone" in again.stderr
+    crh("wait", cwd=survey, local=False)
+    crh("collect", cwd=survey, local=False)
+    batches = [Batch(directory) for directory in batches_of(str(survey))]
+    assert [len(batch.items) for batch in batches] == [4, 2]
+    assert all(len(done_names(batch)) == len(batch.items) for batch in batches)
+    assert all(set(done_names(batch).values()) == {1} for batch in batches), "each ran once"
+
+
+def test_requeued_job_recovers_its_own_former_claims(slurm_env: SlurmCluster, survey: Path, crh: Crh) -> None:
+    write_demo(survey / "demo", 4)
+    (survey / "crh-batch.toml").write_text('extra_directives = ["#SBATCH --requeue"]\nmax_pilots = 1\n')
+    crh("submit", cwd=survey, local=False)
+    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    for submission in read_submissions(newest(survey).paths):
+        slurm_env.run(["scontrol", "requeue", f"{submission.job_id}_0"])
+        slurm_env.let_requeued_job_start(submission.job_id)
+    crh("submit", "--wait", "--collect", cwd=survey, local=False)
+    answer = status(crh, survey)
+    assert answer["counts"]["collected"] == 4
+    assert len(done_names(newest(survey))) == 4
+
+
+def test_shared_tomodirs_give_the_measured_results(slurm_env: SlurmCluster, survey: Path, crh: Crh) -> None:
+    """Real tomodirs with results measured elsewhere; those that take long are planned, not run."""
+    if not (SHARED / "expected.json").is_file():
+        pytest.skip(f"no real tomodirs beside this checkout ({SHARED})")
+    expected = json.loads((SHARED / "expected.json").read_text())["tomodirs"]
+    shutil.copytree(SHARED, survey / "shared")
+    before = tree_sums(survey)
+    seconds = {one["path"]: _seconds(one) for one in expected}
+    slow = {path for path, needed in seconds.items() if needed > TOO_SLOW_S}
+    assert slow == {"IndividualErrors_01", "Inversion2.5D_td", "td_large"}
+    wanted = [one["path"] for one in expected if one["path"] not in slow]
+    (survey / "list").write_text("".join(f"shared/{path}\n" for path in wanted))
+    before["list"] = tree_sums(survey)["list"]
+
+    submitted = crh("submit", "--from-file", "list", "--wait", "--collect", cwd=survey, local=False, timeout_s=280)
+    assert "not_runnable" in submitted.stderr
+    for one in expected:
+        runs = {**one["runs"], **one.get("runs_with_mod_pot_made", {})}
+        if one["path"] in slow or one["path"] == "not_runnable" or not one["needs"]:
+            continue
+        for kind in one["needs"]:
+            result, sha256 = runs[kind][0].get("result"), runs[kind][0].get("sha256")
+            if result:
+                assert tree_sums(survey / "shared" / one["path"])[result] == sha256, one["path"]
+    after = tree_sums(survey, skip=STATE)
+    replaced = {f"shared/Electrode_Capacitances/exe/{name}" for name in ("error.dat", "crmod.pid")} | {
+        name for name in before if name.startswith(("shared/DC_Problem_DC/inv/", "shared/DC_Problem_DC/exe/"))
+    }
+    assert {name: after.get(name) for name in before if name not in replaced} == {
+        name: before[name] for name in before if name not in replaced
+    }
+
+
+def _seconds(one: dict[str, Any]) -> float:
+    return sum(float(runs[0]["wall_s_indicative"]) for runs in one["runs"].values())
