@@ -53,7 +53,9 @@ def run_xargs(survey: Path, jobs: int, program: str) -> float:
     argv = ["xargs", "-0", f"-P{jobs}", "-I{}", "env", "-C", "{}", program]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     began = time.monotonic()
-    subprocess.run(argv, input=listing, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, check=True)
+    subprocess.run(
+        argv, input=listing, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, check=True
+    )
     return time.monotonic() - began
 
 

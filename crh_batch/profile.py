@@ -64,7 +64,9 @@ class Profile:
             texts = value if isinstance(value, tuple) else (value,)
             for text in texts:
                 if isinstance(text, str) and ("\n" in text or "\0" in text):
-                    raise ProfileError(f"{one.name}: a line break can't stand in a value", "Write one line.", "", one.name)
+                    raise ProfileError(
+                        f"{one.name}: a line break can't stand in a value", "Write one line.", "", one.name
+                    )
         allowed = {"scheduler": ("", "slurm", "local"), "memory": ("mem", "mem-per-cpu", "none")}
         for key, values in allowed.items():
             if getattr(self, key) not in values:

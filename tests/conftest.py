@@ -1,4 +1,4 @@
-"""What all tests share: real programs, synthetic tomodirs, the command line as a user runs it, waiting with a deadline."""
+"""What all tests share: real programs, the command line as a user runs it, waiting with a deadline."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def crh() -> Crh:
             (Path(surroundings["XDG_CONFIG_HOME"]) / "crh-batch").mkdir(parents=True, exist_ok=True)
             (Path(surroundings["XDG_CONFIG_HOME"]) / "crh-batch" / "profile.toml").write_text('scheduler = "local"\n')
         done = subprocess.run(
-            [*prefix, sys.executable, "-m", "crh_batch", *map(os.fspath, arguments)],
+            [*prefix, sys.executable, "-m", "crh_batch", *(os.fspath(argument) for argument in arguments)],
             cwd=cwd,
             env=surroundings,
             capture_output=True,

@@ -40,7 +40,9 @@ def engine_options(command: Command) -> Command:
     command = click.option(
         "--engine", type=click.Choice(ENGINES), help="array: Slurm; local: this machine. Default: Slurm if it is here."
     )(command)
-    command = click.option("-j", "--cores", type=click.IntRange(1), help="Cores of this machine to use (local).")(command)
+    command = click.option("-j", "--cores", type=click.IntRange(1), help="Cores of this machine to use (local).")(
+        command
+    )
     return click.option(
         "-t", "--max-threads", type=click.IntRange(1), help="Most cores for one tomodir. Default: what a node has."
     )(command)

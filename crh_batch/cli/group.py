@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(crh_batch.__version__, package_name="crh-batch")
 def cli() -> None:
-    """Run CRMod and CRTomo directories (tomodirs) on clusters and workstations, each exactly once.
+    r"""Run CRMod and CRTomo directories (tomodirs) on clusters and workstations, each exactly once.
 
     \b
     A first run:    crh-batch demo survey && cd survey && crh-batch run

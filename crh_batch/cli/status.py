@@ -58,7 +58,9 @@ def command(batch: str, with_all: bool, wanted: str | None, as_json: bool) -> in
 def _print(status: Status, *, with_all: bool) -> None:
     batch = status.batch
     click.echo(f"batch {batch.batch_id}  {shown(batch.paths.root)}  {status.total} tomodirs")
-    rows = [[name.value, str(status.counts[name]), _remark(status, name)] for name in STATE_ORDER if status.counts[name]]
+    rows = [
+        [name.value, str(status.counts[name]), _remark(status, name)] for name in STATE_ORDER if status.counts[name]
+    ]
     console().print(make_table([("state", "left"), ("tomodirs", "right"), ("", "left")], rows))
     running = [row for row in status.rows if row.state.name is StateName.RUNNING]
     if running and not with_all:

@@ -12,7 +12,7 @@ from crh_batch.errors import BatchNotFound
 from crh_batch.ledger.batch import Batch, Item, find_batches, is_batch_id, open_batch
 from crh_batch.ledger.names import StateName
 from crh_batch.ledger.registration import read_registration
-from crh_batch.plan.survey import is_tomodir
+from crh_batch.tomodir.scan import is_tomodir
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Target:
 
 
 def find_target(where: str) -> Target:
-    """Return what BATCH or PATH means: a batch's id or directory; else the newest batch at or above PATH, and of it
-    the tomodirs at or below PATH.
+    """Return what BATCH or PATH means.
+
+    That is a batch's id or directory; else the newest batch at or above PATH, and of it the tomodirs at or below PATH.
 
     Raises:
         BatchNotFound: nothing fits.
@@ -63,8 +64,10 @@ def find_targets(where: Sequence[str]) -> list[Target]:
 
 
 def current_targets(where: str) -> list[Target]:
-    """Return what ``wait`` and ``collect`` mean: BATCH or PATH if given, else every batch at or above the current
-    directory with tomodirs that are not over or not collected, else the newest one.
+    """Return what ``wait`` and ``collect`` mean.
+
+    That is BATCH or PATH if given, else every batch at or above the current directory with tomodirs that are not over
+    or not collected, and the newest one.
 
     Raises:
         BatchNotFound: there is no batch.

@@ -13,7 +13,9 @@ from crh_batch.report.states import count
 
 @click.command("wait")
 @batch_argument
-@click.option("--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up waiting after so long (exit code 1).")
+@click.option(
+    "--timeout", type=click.FloatRange(0), metavar="SECONDS", help="Give up waiting after so long (exit code 1)."
+)
 @json_option
 def command(batch: str, timeout: float | None, as_json: bool) -> int:
     """Wait until every tomodir of BATCH is over; by default of all batches here that are not.

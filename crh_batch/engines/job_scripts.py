@@ -23,7 +23,9 @@ def template_path(name: str) -> Path:
     for directory in (config_directory() / "jobscripts", *_SHIPPED):
         if (directory / name).is_file():
             return directory / name
-    raise ProfileError(f"{name}: no such job script template", "Install crh-batch again.", str(_SHIPPED[0]), "jobscripts")
+    raise ProfileError(
+        f"{name}: no such job script template", "Install crh-batch again.", str(_SHIPPED[0]), "jobscripts"
+    )
 
 
 def slurm_script(script: ArrayScript, profile: Profile) -> str:

@@ -44,7 +44,7 @@ def find_program(name: str, profile: Profile) -> str:
     if not path:
         raise ProgramMissing(
             f"{name}: not found in the profile, on PATH, or in the package crtomo-bin-wrapper",
-            f"pip install crtomo-bin-wrapper, or name it in crh-batch.toml: {name.lower()} = \"/path/to/{name}\"",
+            f'pip install crtomo-bin-wrapper, or name it in crh-batch.toml: {name.lower()} = "/path/to/{name}"',
             name,
         )
     if not os.path.isfile(path) or not os.access(path, os.X_OK):
@@ -61,7 +61,9 @@ def _on_path(name: str) -> str:
     if not is_script:
         return found
     prefix = os.path.dirname(os.path.dirname(os.path.realpath(found)))
-    pattern = os.path.join(glob.escape(prefix), "lib", "python*", "site-packages", _PACKAGE, "binaries", f"{name}_stable")
+    pattern = os.path.join(
+        glob.escape(prefix), "lib", "python*", "site-packages", _PACKAGE, "binaries", f"{name}_stable"
+    )
     return next(iter(sorted(glob.glob(pattern))), found)
 
 

@@ -82,9 +82,7 @@ def count_states(batch: Batch) -> Counter[StateName]:
 
 def start_pilots(batch: Batch, engine: Engine, living: Living) -> list[Started]:
     """Start pilots for each class that has ready tomodirs and none that lives or waits; the caller has custody."""
-    covered = {
-        one.threads for one in read_submissions(batch.paths) if living.submission(one) is not Verdict.DEAD
-    }
+    covered = {one.threads for one in read_submissions(batch.paths) if living.submission(one) is not Verdict.DEAD}
     if 0 in covered:
         return []
     requests = [
@@ -102,9 +100,7 @@ def ready_by_class(batch: Batch) -> dict[ItemClass, list[int]]:
         for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy)
         if state.name is StateName.READY
     ]
-    return {
-        one: [item_id for item_id in ready if one.first <= item_id < one.stop] for one in batch.settings.classes
-    }
+    return {one: [item_id for item_id in ready if one.first <= item_id < one.stop] for one in batch.settings.classes}
 
 
 def request_for(batch: Batch, item_class: ItemClass, ready: list[int], engine: Engine) -> ArrayRequest:

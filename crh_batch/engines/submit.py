@@ -95,9 +95,7 @@ def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *,
     return list(batches)
 
 
-def _resume(
-    directory: str, engine: Engine, host: Host, report: SubmitReport, *, force: bool, collect: bool
-) -> None:
+def _resume(directory: str, engine: Engine, host: Host, report: SubmitReport, *, force: bool, collect: bool) -> None:
     try:
         report.resumed.append(resume(Batch(directory), engine, host, force=force, collect=collect))
     except Busy as error:

@@ -1,8 +1,8 @@
 """What may be done with a tomodir that has a .crh file: leave it to its batch, or free it to be submitted again.
 
-Freed are: registrations of half-made batches whose client is dead; what a dead client forgot to remove after collecting;
-failed tomodirs whose input has changed since. With ``--force`` also: empty or foreign .crh files, those whose batch is
-gone, tomodirs that failed with the same input, and finished ones whose input has changed since they ran.
+Freed are: registrations of half-made batches whose client is dead; what a dead client did not come to remove after
+collecting; failed tomodirs whose input has changed since. With ``--force`` also: empty or foreign .crh files, those
+whose batch is gone, tomodirs that failed with the same input, and finished ones whose input has changed since they ran.
 """
 
 from __future__ import annotations

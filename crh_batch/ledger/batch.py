@@ -318,7 +318,7 @@ def batches_of(root: str) -> list[str]:
 
 
 def counts(directory: str) -> bool:
-    """Return whether a batch's directory holds a batch: it has items. (An empty list marks one that was taken over.)"""
+    """Return whether a directory holds a batch: it has items; an empty list marks one that was taken over."""
     try:
         return os.path.getsize(BatchPaths(directory).items) > 0
     except OSError:

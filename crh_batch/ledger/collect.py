@@ -232,7 +232,9 @@ def _extract(batch: Batch, item: Item, finished: _Finished, *, force: bool) -> _
         ) from None
     if not os.path.isdir(tomodir):
         raise TomodirError(
-            f"{tomodir}: the tomodir is gone", "The result stays in the pack; put the directory back and collect.", tomodir
+            f"{tomodir}: the tomodir is gone",
+            "The result stays in the pack; put the directory back and collect.",
+            tomodir,
         )
     if not force:
         _check_registration(batch, item, tomodir)

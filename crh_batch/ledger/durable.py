@@ -1,7 +1,7 @@
 """Writes that survive a crash, and names that only one process can make.
 
 This is the only module with ``os.symlink``, ``os.replace``, ``os.link`` and ``fsync``: what the protocol asks of a
-filesystem can be read here in one place, and tests replace the functions of ``calls`` to make a filesystem lie or break.
+filesystem can be read here in one place, and tests replace the functions of ``calls`` to make it lie or break.
 
 Which names are exclusive, and why symbolic links: docs/protocol.md, "Exclusive names".
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import time
 from collections.abc import Iterable
 from typing import NoReturn
@@ -68,7 +67,7 @@ calls = SystemCalls()
 def random_word(length: int = 8) -> str:
     """Return ``length`` random lower-case letters and digits, safe in file names, job names and shell text."""
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
-    return "".join(secrets.choice(alphabet) for _ in range(length))
+    return "".join(alphabet[byte % len(alphabet)] for byte in os.urandom(length))
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -109,7 +108,7 @@ _SYNC_WORKERS = 8
 def sync_many(files: Iterable[str], directories: Iterable[str]) -> None:
     """Make the content of many files, and the names in many directories, durable.
 
-    An fsync each takes a millisecond or more of a local disk; one syncfs(2) for all of them takes little longer than one.
+    An fsync each takes a millisecond or more of a local disk; one syncfs(2) for all of them takes little longer.
     """
     places = [*files, *directories]
     if not places:
@@ -300,7 +299,7 @@ def _read_name_once(path: str) -> str | None:
 def _refuse(path: str, error: OSError) -> NoReturn:
     raise LedgerError(
         f"{path}: the name could not be made: {error.strerror or error}",
-        "Check that the directory exists, is writable for you and has free space and inodes; then run the command again.",
+        "Check that the directory exists, is writable and has free space and inodes; then run the command again.",
         path,
     ) from error
 

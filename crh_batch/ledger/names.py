@@ -43,7 +43,7 @@ class Failure(str, Enum):
     CANCELLED = "cancelled"
 
 
-# When an attempt carries two classes (a client called it lost, then its own session reported), the first one here counts.
+# When an attempt carries two classes (a client called it lost, then its own session reported), the first here counts.
 _PRECEDENCE = (
     Failure.CANCELLED,
     Failure.INPUT,

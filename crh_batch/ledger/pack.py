@@ -280,16 +280,14 @@ def _streaming(path: str, record: Record) -> Iterator[tarfile.TarFile]:
 
 
 def check_members(path: str, record: Record, archive: tarfile.TarFile) -> None:
-    """Refuse a record with any member that isn't a plain file at a plain relative path; look at all before any is written.
+    """Refuse a record with any member that isn't a plain file at a plain relative path, before any is written.
 
     Raises:
         PackDamaged: which member, and why.
     """
-    count = 0
     size = 0
     seen: set[str] = set()
-    for member in archive:
-        count += 1
+    for count, member in enumerate(archive, start=1):
         size += member.size
         name = member.name
         if not member.isreg():

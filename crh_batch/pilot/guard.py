@@ -4,6 +4,9 @@ A pilot killed by SIGKILL can't end its children, and a program that goes on for
 the attempt that replaces it. The guard reads from a pipe that only the pilot writes to; the end of the pipe is the
 pilot's death. (PR_SET_PDEATHSIG would reach the program alone, not what it started, and needs code between fork and
 exec in a process with threads.)
+
+A program that has just been started may not be under guard yet when the pilot dies. It is known by its environment,
+which names the pilot's scratch directory; so is what has left its process group.
 """
 
 from __future__ import annotations
@@ -13,10 +16,16 @@ import os
 import shutil
 import signal
 import threading
+import time
+
+MARK = "CRH_BATCH_SCRATCH"
+# Until what was killed is gone, and nothing writes into the scratch directory any more.
+_TRIES = 100
+_PAUSE_S = 0.05
 
 
 class Guard:
-    """Starts the guard process; must be made before the pilot starts threads.
+    """Starts the guard process; must be made before the pilot starts threads, and before the scratch directory.
 
     Args:
         scratch: the pilot's scratch directory, removed when the pilot is gone.
@@ -29,8 +38,10 @@ class Guard:
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._writing)
-            _watch(reading, None if keep_scratch else scratch)
+            _watch(reading, scratch, keep_scratch=keep_scratch)
         os.close(reading)
+        # Programs inherit it; /proc shows that they did. This process and the guard were started without it.
+        os.environ[MARK] = scratch
 
     def add(self, group: int) -> None:
         """Put a process group under guard."""
@@ -53,7 +64,7 @@ class Guard:
             os.write(self._writing, line.encode())
 
 
-def _watch(reading: int, scratch: str | None) -> None:
+def _watch(reading: int, scratch: str, *, keep_scratch: bool) -> None:
     """Run the guard process; never returns."""
     try:
         # Away from the pilot's group: what ends that group (Ctrl-C, scancel) must not end the guard first.
@@ -71,7 +82,29 @@ def _watch(reading: int, scratch: str | None) -> None:
         for group in groups:
             with contextlib.suppress(OSError):
                 os.killpg(group, signal.SIGKILL)
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)
+        # What was being started when the pilot died has been executed by now: until then it held the pipe open.
+        for _ in range(_TRIES):
+            left = _marked(scratch)
+            for pid in left:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not keep_scratch:
+                shutil.rmtree(scratch, ignore_errors=True)
+            if not left and (keep_scratch or not os.path.lexists(scratch)):
+                break
+            time.sleep(_PAUSE_S)
     finally:
         os._exit(0)
+
+
+def _marked(scratch: str) -> list[int]:
+    """Return the processes that were started with this scratch directory in their environment."""
+    mark = os.fsencode(f"{MARK}={scratch}")
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            # A zombie's environment is empty; those of other users can't be read.
+            with contextlib.suppress(OSError), open(f"/proc/{name}/environ", "rb") as stream:
+                if mark in stream.read().split(b"\0"):
+                    found.append(int(name))
+    return found

@@ -410,15 +410,14 @@ def _unwritable(batch: Batch, error: OSError) -> LedgerError:
     )
 
 
-def make_scratch(base: str, token: str) -> str:
+def make_scratch(path: str) -> None:
     """Make a pilot's private directory.
 
     Raises:
-        LedgerError: ``base`` can't be written.
+        LedgerError: the directory that it is to lie in can't be written.
     """
-    path = os.path.join(base, f"crh-batch-{token}")
     try:
-        os.makedirs(base, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         os.mkdir(path, 0o700)
     except OSError as error:
         raise LedgerError(
@@ -426,7 +425,6 @@ def make_scratch(base: str, token: str) -> str:
             "Choose another one with --scratch or in the profile.",
             path,
         ) from error
-    return path
 
 
 def remove_scratch(path: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 import time
 
 from crh_batch.errors import CrhBatchError
@@ -48,8 +47,8 @@ def _run(parsed: argparse.Namespace) -> int:
         batch.paths, "pilot", label=here.label, job=here.job, submission=parsed.submission, cores=cores
     )
     recover_former_lives(batch, session)
-    base = parsed.scratch or batch.settings.scratch or tempfile.gettempdir()
-    scratch = make_scratch(os.path.expandvars(base), session.token)
+    base = parsed.scratch or batch.settings.scratch or os.environ.get("TMPDIR") or "/tmp"
+    scratch = os.path.join(os.path.expandvars(base), f"crh-batch-{session.token}")
     guard = Guard(scratch, keep_scratch=parsed.keep_scratch)
     options = PilotOptions(
         cores=cores,
@@ -58,6 +57,7 @@ def _run(parsed: argparse.Namespace) -> int:
         keep_scratch=parsed.keep_scratch,
     )
     try:
+        make_scratch(scratch)
         trouble = Pilot(batch, session, options, guard, scratch).run()
     finally:
         if not parsed.keep_scratch:

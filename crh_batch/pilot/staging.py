@@ -116,9 +116,7 @@ def find_outputs(copy: str, inputs: list[StagedInput]) -> tuple[list[str], list[
     return sorted(made), sorted(changed)
 
 
-def _walk(
-    directory: str, prefix: str, staged: Mapping[str, StagedInput], made: list[str], changed: list[str]
-) -> None:
+def _walk(directory: str, prefix: str, staged: Mapping[str, StagedInput], made: list[str], changed: list[str]) -> None:
     with os.scandir(directory) as entries:
         for entry in entries:
             name = prefix + entry.name

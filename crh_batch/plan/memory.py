@@ -16,8 +16,8 @@ _BUCKET_BYTES = 256 << 20
 def peak_bytes(size: Size, wavenumbers: int, threads: int, *, inversion: bool) -> int:
     """Return the expected peak of the resident set.
 
-    Source: ``4 MB + b (data * parameters + nodes * electrodes * (wavenumbers + 1) + threads * (bandwidth + 1) * nodes)``
-    with b = 16 bytes, 8 for a DC inversion, the first term for inversions only; plus 32 bytes * parameters**2 when
+    Source: 4 MB + b (data * parameters + nodes * electrodes * (wavenumbers + 1) + threads * (bandwidth + 1) * nodes),
+    b = 16 bytes, 8 for a DC inversion, the first term for inversions only; plus 32 bytes * parameters**2 when
     resolution or covariances are asked for. Measured on 51 runs, right to within 8 MB.
 
     Args:

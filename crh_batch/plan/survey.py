@@ -11,7 +11,7 @@ from crh_batch.errors import CrhBatchError, UsageError
 from crh_batch.ledger.registration import Registration, read_registration
 from crh_batch.plan.order import Planned, plan_tomodir
 from crh_batch.tomodir.needs import describe
-from crh_batch.tomodir.scan import find_tomodirs
+from crh_batch.tomodir.scan import find_tomodirs, is_tomodir
 from crh_batch.tomodir.stage import Description
 
 
@@ -55,11 +55,6 @@ def _is_in(place: str, directory: str) -> bool:
     return place == directory or place.startswith(directory.rstrip(os.sep) + os.sep)
 
 
-def is_tomodir(directory: str) -> bool:
-    """Return whether a directory looks like a tomodir."""
-    return any(os.path.isfile(os.path.join(directory, "exe", name)) for name in ("crmod.cfg", "crtomo.cfg"))
-
-
 def examine(
     targets: Sequence[str],
     root: str,
@@ -83,7 +78,9 @@ def examine(
     try:
         pattern = re.compile(match)
     except re.error as error:
-        raise UsageError(f"--match {match}: not a regular expression: {error}", "See the manual of Python's re.") from error
+        raise UsageError(
+            f"--match {match}: not a regular expression: {error}", "See the manual of Python's re."
+        ) from error
 
     def unreadable(path: str, message: str) -> None:
         survey.problems.append((path, message))
@@ -98,9 +95,7 @@ def examine(
     return survey
 
 
-def _find(
-    targets: Sequence[str], root: str, cwd: str, on_problem: Callable[[str, str], None]
-) -> Iterator[str]:
+def _find(targets: Sequence[str], root: str, cwd: str, on_problem: Callable[[str, str], None]) -> Iterator[str]:
     for target in targets or (root,):
         place = os.path.abspath(os.path.join(cwd, target))
         base = os.path.relpath(place, root)

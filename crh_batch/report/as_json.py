@@ -1,4 +1,7 @@
-"""The JSON forms that scripts rely on; docs/reference/json.md describes them. ``schema`` rises when a key's meaning changes."""
+"""The JSON forms that scripts rely on, described in docs/reference/json.md.
+
+``schema`` rises when a key's meaning changes; new keys may come at any time.
+"""
 
 from __future__ import annotations
 
@@ -79,9 +82,7 @@ def check_json(survey: Survey, left: Mapping[str, str]) -> dict[str, Any]:
             }
         )
     for path, reason in left.items():
-        tomodirs.append(
-            {"path": path, "stages": [], "dims": None, "wavenumbers": None, "threads": 0, "reason": reason}
-        )
+        tomodirs.append({"path": path, "stages": [], "dims": None, "wavenumbers": None, "threads": 0, "reason": reason})
     return {
         "schema": SCHEMA,
         "tomodirs": sorted(tomodirs, key=lambda one: str(one["path"])),

@@ -232,7 +232,9 @@ def parse_max_array_size(done: Completed) -> int:
     """
     if done.exit_status != 0:
         raise Unreachable(
-            f"scontrol failed: {last_words(done) or 'no answer in time'}", "Is the controller up?", *_facts(done)
+            f"scontrol failed: {last_words(done) or 'no answer in time'}",
+            "Is this a login node, and is the controller up? Without a cluster: --engine local.",
+            *_facts(done),
         )
     match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
     size = int(match.group(1)) if match else 1001

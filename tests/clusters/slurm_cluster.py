@@ -16,13 +16,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+from clusters.base_directory import make_directory, remove_dead_directories
 from clusters.daemons import Daemon, DaemonError, last_words
 from clusters.packages import program_path
 from clusters.ports import free_ports
@@ -33,10 +33,7 @@ T = TypeVar("T")
 
 NODES = ("n1", "n2", "n3")
 
-# Sockets below the base directory must fit into the 108 bytes of sun_path, so it does not follow a long TMPDIR.
-_PARENT = Path("/tmp")
 _PREFIX = "crh-slurm-"
-_OWNER = "owner"
 
 _START_S = 60.0
 
@@ -106,7 +103,7 @@ class SlurmCluster:
         Raises:
             DaemonError: something did not come up; with the ends of all logs. Nothing is left running.
         """
-        remove_dead_clusters()
+        remove_dead_directories(_PREFIX)
         try:
             self._prepare()
             self._start_munge()
@@ -397,12 +394,7 @@ class SlurmCluster:
         return self._places
 
     def _prepare(self) -> None:
-        if self._base is None:
-            base = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_PARENT))
-        else:
-            base = self._base
-            base.mkdir(mode=0o700)
-        (base / _OWNER).write_text(_life_of(os.getpid()))
+        base = make_directory(_PREFIX, self._base)
         hostname = socket.gethostname()
         try:
             address = socket.gethostbyname(hostname)
@@ -560,48 +552,9 @@ def _accepts(address: Path | tuple[str, int]) -> bool:
     return True
 
 
-def can_limit_memory() -> bool:
-    """Return whether ``memory_limits`` are possible here: there are cgroups of version 1 for memory."""
-    return os.access(CGROUP_MOUNTPOINT / "memory" / "memory.limit_in_bytes", os.R_OK) and os.geteuid() == 0
-
-
-def can_have_own_hostnames() -> bool:
-    """Return whether ``own_hostnames`` are possible here: this process may make namespaces (CAP_SYS_ADMIN, bit 21)."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return bool(int(line.split()[1], 16) >> 21 & 1)
-    return False
-
-
 def _remove_cgroups() -> None:
     for name in NODES:
         for controller in CGROUP_MOUNTPOINT.glob(f"*/slurm_{name}"):
             for directory, _, _ in os.walk(controller, topdown=False):
                 with contextlib.suppress(OSError):  # RACE: the kernel may not have let go of the last process yet
                     Path(directory).rmdir()
-
-
-def _life_of(pid: int) -> str:
-    """Return what tells this process from a later one with its pid, or "" when there is none."""
-    try:
-        started = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-    return f"{pid} {started}"
-
-
-def remove_dead_clusters() -> None:
-    """Remove the directories of clusters whose process is gone and could not do it itself."""
-    for owner in _owners():
-        try:
-            life = owner.read_text()
-        except OSError:
-            continue  # RACE: another test process removes it
-        pid = life.partition(" ")[0]
-        # Half a minute: one that is being made has an empty file, and the daemons of a dead one may still be ending.
-        if (not pid or _life_of(int(pid)) != life) and time.time() - owner.stat().st_mtime > 30:
-            shutil.rmtree(owner.parent, ignore_errors=True)
-
-
-def _owners() -> Iterator[Path]:
-    yield from _PARENT.glob(f"{_PREFIX}*/{_OWNER}")

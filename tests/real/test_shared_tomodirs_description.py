@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from crh_batch.errors import DataError
-from crh_batch.tomodir import describe, find_tomodirs, read_progress
+from crh_batch.tomodir.needs import describe
+from crh_batch.tomodir.outcome import read_progress
+from crh_batch.tomodir.scan import find_tomodirs
 
 SHARED = Path(os.environ.get("CRH_BATCH_SHARED") or Path(__file__).parents[3] / "shared") / "tomodirs"
 STAGES = {"mod": "modelling", "inv": "inversion"}

@@ -29,7 +29,8 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 from clusters import supervisor  # noqa: E402
-from clusters.slurm_cluster import SlurmCluster, can_limit_memory  # noqa: E402
+from clusters.machine import can_limit_memory  # noqa: E402
+from clusters.slurm_cluster import SlurmCluster  # noqa: E402
 
 CASES = HERE / "slurm"
 SURVEY = Path("/srv/survey")

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from clusters.machine import can_have_own_hostnames, can_limit_memory
 from clusters.packages import INSTALL_SCRIPT, SLURM_PACKAGES, need_slurm
-from clusters.slurm_cluster import SlurmCluster, can_have_own_hostnames, can_limit_memory
+from clusters.slurm_cluster import SlurmCluster
 from clusters.waiting import WaitTimeoutError, wait_until
 
 pytestmark = pytest.mark.slurm
@@ -314,7 +315,7 @@ def test_waiting_in_vain_shows_the_queue(slurm: SlurmCluster) -> None:
 
 VICTIM = """
 import json, sys
-from clusters.slurm_cluster import SlurmCluster, can_have_own_hostnames, can_limit_memory
+from clusters.slurm_cluster import SlurmCluster
 
 cluster = SlurmCluster(accounting=bool(int(sys.argv[1])))
 cluster.start()

@@ -28,7 +28,7 @@ TOO_SLOW_S = 30.0
 STATE = (".crh-batch",)
 WEIRD = [
     "with space",
-    "it's \"quoted\"",
+    'it\'s "quoted"',
     "new\nline",
     "grüße-测试",
     "-rf",
@@ -77,6 +77,13 @@ def done_names(batch: Batch) -> dict[int, int]:
         if kind == "done":
             done.add(item_id)
     return {item_id: claims[item_id] for item_id in done}
+
+
+def wait_for_end(cluster: SlurmCluster, job: str) -> None:
+    def ended() -> bool:
+        return not set(cluster.states(job).values()) & {"RUNNING", "PENDING", "COMPLETING"}
+
+    cluster.wait_until(ended, 30, f"the array {job} has ended")
 
 
 def test_submit_wait_collect_finishes_everything(cluster: SlurmCluster, survey: Path, crh: Crh) -> None:
@@ -137,11 +144,7 @@ def test_cancelled_array_is_finished_by_one_more_command(cluster: SlurmCluster, 
     wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
     for submission in read_submissions(newest(survey).paths):
         cluster.run(["scancel", submission.job_id])
-        cluster.wait_until(
-            lambda job=submission.job_id: set(cluster.states(job).values()) <= {"CANCELLED", "COMPLETED"},
-            30,
-            "the array has ended",
-        )
+        wait_for_end(cluster, submission.job_id)
     assert not status(crh, survey)["complete"]
     crh("submit", "--wait", "--collect", cwd=survey, local=False)
     answer = status(crh, survey)
@@ -164,11 +167,7 @@ def test_killed_pilots_are_found_out_by_the_scheduler(cluster: SlurmCluster, sur
         if header is not None and header.kind == "pilot":
             os.kill(header.who.pid, signal.SIGKILL)
     for submission in read_submissions(batch.paths):
-        cluster.wait_until(
-            lambda job=submission.job_id: not set(cluster.states(job).values()) & {"RUNNING", "PENDING", "COMPLETING"},
-            30,
-            "the array has ended",
-        )
+        wait_for_end(cluster, submission.job_id)
     crh("submit", "--wait", "--collect", cwd=survey, local=False, prefix=ON_ANOTHER_HOST)
     claims = done_names(batch)
     assert len(claims) == 4

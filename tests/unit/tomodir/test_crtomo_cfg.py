@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crh_batch.errors import ConfigError
-from crh_batch.tomodir import read_crtomo_cfg
+from crh_batch.tomodir.crtomo_cfg import read_crtomo_cfg
 
 SetLine = Callable[[Path, int, str], None]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crh_batch.tomodir import Progress, read_progress
+from crh_batch.tomodir.outcome import Progress, read_progress
 
 
 @pytest.fixture

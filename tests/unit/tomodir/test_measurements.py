@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from crh_batch.errors import DataError
-from crh_batch.tomodir import read_measurements, volt_is_complete, wavenumbers
+from crh_batch.tomodir.fourier import wavenumbers
+from crh_batch.tomodir.measurements import read_measurements, volt_is_complete
 
 CRMOD_LINES = [
     "       10002       30004   1.25000000      0.000000000E+00",

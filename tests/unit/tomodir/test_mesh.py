@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from crh_batch.errors import MeshError
-from crh_batch.tomodir import Mesh, read_mesh
+from crh_batch.tomodir.mesh import Mesh, read_mesh
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from crh_batch.errors import ConfigError, DataError, MeshError, OutsideReference, TomodirError
-from crh_batch.tomodir import StageNeed, describe
+from crh_batch.tomodir.needs import describe
+from crh_batch.tomodir.stage import StageNeed
 
 SetLine = Callable[[Path, int, str], None]
 

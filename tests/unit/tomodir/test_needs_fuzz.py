@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crh_batch.errors import TomodirError
-from crh_batch.tomodir import describe
+from crh_batch.tomodir.needs import describe
 
 FILES = [
     "exe/crtomo.cfg",

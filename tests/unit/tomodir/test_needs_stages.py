@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from crh_batch.errors import ConfigError, DataError, TomodirError
-from crh_batch.tomodir import Size, StageName, describe
+from crh_batch.tomodir.needs import describe
+from crh_batch.tomodir.stage import Size, StageName
 
 SetLine = Callable[[Path, int, str], None]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crh_batch.tomodir import JUDGES, Exit, Outcome, judge_crmod, judge_crtomo, judge_exit_status
+from crh_batch.tomodir.outcome import JUDGES, Exit, Outcome, judge_crmod, judge_crtomo, judge_exit_status
 
 MODELLING = {"name": "modelling", "result": "mod/volt.dat", "inv_dirs": []}
 INVERSION = {"name": "inversion", "result": None, "inv_dirs": ["inv"]}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crh_batch.tomodir import find_tomodirs, is_tomodir
+from crh_batch.tomodir.scan import find_tomodirs, is_tomodir
 
 
 @pytest.fixture
