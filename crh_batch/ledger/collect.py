@@ -245,7 +245,7 @@ def _extract(batch: Batch, item: Item, finished: _Finished, *, force: bool) -> _
     try:
         with open_record(batch.paths.pack(token), record) as archive:
             order = _extract_members(archive, temporary, str(event.get("finish") or ""))
-        _check_places(tomodir, order)
+        _check_places(tomodir, item, order)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -375,9 +375,12 @@ def _extract_members(archive: tarfile.TarFile, directory: str, finish: str) -> l
     return [names[place] for place in places]
 
 
-def _check_places(tomodir: str, names: Iterable[str]) -> None:
+def _check_places(tomodir: str, item: Item, names: Iterable[str]) -> None:
     """Refuse places that lead out of the tomodir through a symbolic link, and directories that stand in the way."""
-    for directory in sorted({os.path.dirname(name) for name in names if "/" in name}):
+    directories = {os.path.dirname(name) for name in names if "/" in name}
+    # From these, stale outputs go away even if no new file comes.
+    directories.update(directory for stage in item.stages for directory in stage.get("inv_dirs", ()))
+    for directory in sorted(directories):
         path = tomodir
         for part in directory.split("/"):
             path = os.path.join(path, part)
@@ -388,6 +391,14 @@ def _check_places(tomodir: str, names: Iterable[str]) -> None:
                         "The result stays in the pack. Make it a directory, then run crh-batch collect again.",
                         tomodir,
                     )
+    for name in names:
+        path = os.path.join(tomodir, name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise TomodirError(
+                f"{path}: is a directory; a file of the result belongs there",
+                "The result stays in the pack. Move the directory away, then run crh-batch collect again.",
+                tomodir,
+            )
 
 
 def _put_in_place(batch: Batch, one: _Placing, names: list[str]) -> None:

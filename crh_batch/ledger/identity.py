@@ -119,4 +119,9 @@ def verdict_here(who: Who) -> Verdict:
         return Verdict.DEAD
     if who.namespace != pid_namespace():
         return Verdict.UNKNOWN
-    return Verdict.ALIVE if start_ticks(who.pid) == who.started else Verdict.DEAD
+    started = start_ticks(who.pid) if who.pid else 0
+    if started is None:
+        return Verdict.DEAD
+    if not started or not who.started:
+        return Verdict.UNKNOWN
+    return Verdict.ALIVE if started == who.started else Verdict.DEAD

@@ -97,7 +97,8 @@ def register(tomodir: str, paths: BatchPaths, item_id: int, who: Who, sim_type: 
             tomodir,
         ) from error
     found = read_registration(tomodir)
-    if found is not None and not found.flaw and found.batch_id == paths.batch_id and found.registrant == who:
+    ours = (paths.batch_id, item_id, who)
+    if found is not None and not found.flaw and (found.batch_id, found.item_id, found.registrant) == ours:
         # RACE: a retransmitted create on NFS reports EEXIST for one's own success.
         return None
     return found or Registration(path, flaw="a registration that vanished while it was read; try again")
@@ -162,11 +163,16 @@ def remove_registration(registration: Registration) -> bool:
     same file could take away a third one's fresh registration.
     """
     try:
+        if not stat.S_ISREG(os.lstat(registration.path).st_mode):
+            # A directory, a link, a pipe that would be waited for: nobody's registration, and not ours to remove.
+            return False
         with open(registration.path, "rb") as stream:
             if stream.read(_MAX_BYTES) != registration.text:
                 return False
     except FileNotFoundError:
         return True
+    except OSError:
+        return False
     with contextlib.suppress(FileNotFoundError):
         durable.calls.unlink(registration.path)
     return True

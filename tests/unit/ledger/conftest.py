@@ -1,16 +1,12 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from crh_batch.ledger import durable
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-pytest.register_assert_rewrite("ledger.making")
+pytest.register_assert_rewrite("unit.ledger.making")
 
 
 @pytest.fixture
