@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from crh_batch.cli.common import bar, complain, talk, talk_problems
 from crh_batch.cli.targets import Target
 from crh_batch.engines.wait import End, wait_for
-from crh_batch.errors import Busy, CrhBatchError
+from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
-from crh_batch.ledger.custody import custody_of
+from crh_batch.ledger.custody import custody_of, was_left_by_the_dead
 from crh_batch.ledger.names import StateName
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.report.states import Status, count, status_of
@@ -92,20 +92,11 @@ def collect_target(target: Target, *, force: bool = False, force_custody: bool =
     """
     batch = target.batch
     status = count(batch)
-    if not status.counts[StateName.DONE] and not _died_collecting(batch):
+    if not status.counts[StateName.DONE] and not was_left_by_the_dead(batch):
         return CollectReport()
     with bar("collecting") as on_progress, custody_of(batch, force=force_custody) as custody:
         only = None if target.only is None else target.takes
         return collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
-
-
-def _died_collecting(batch: Batch) -> bool:
-    """Return whether the last client with custody died, so that .crh files may be left over."""
-    try:
-        with custody_of(batch) as custody:
-            return custody.follows_a_death
-    except Busy:
-        return False
 
 
 def say_collected(batch: Batch, report: CollectReport) -> int:

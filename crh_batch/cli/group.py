@@ -82,4 +82,15 @@ def main() -> NoReturn:
         # The reader (head, less) has gone; Python would complain once more when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        from crh_batch.report.table import shown
+
+        place = f"{shown(os.fsdecode(error.filename))}: " if error.filename else ""
+        click.echo(
+            f"crh-batch: {place}{error.strerror or error}\n"
+            "  The survey must be readable and writable, with free space and inodes; then run the command again: "
+            "it goes on from here.",
+            err=True,
+        )
+        code = CrhBatchError.exit_code
     sys.exit(code if isinstance(code, int) else 0)

@@ -39,17 +39,18 @@ class Living:
     def __init__(self, rows: Sequence[JobRow] | None, forgotten: frozenset[str]) -> None:
         self.answered = rows is not None
         self._forgotten = forgotten
-        self._by_task = {(row.job_id, row.task): row.state for row in rows or ()}
+        # By token too: a controller that crashed may give a job's number out again (seen).
+        self._by_task = {(_token(row), row.job_id, row.task): row.state for row in rows or ()}
         self._by_token: dict[str, list[JobRow]] = {}
         for row in rows or ():
-            self._by_token.setdefault(row.name.removeprefix(slurm.JOB_NAME_PREFIX), []).append(row)
+            self._by_token.setdefault(_token(row), []).append(row)
 
     def verdict(self, header: SessionHeader) -> Verdict:
         """Return whether a session lives: by its process where that can be seen, else by its job."""
         here = verdict_here(header.who)
         if here is not Verdict.UNKNOWN or header.job.scheduler != "slurm":
             return here
-        state = self._by_task.get((header.job.job_id, header.job.task))
+        state = self._by_task.get((header.submission, header.job.job_id, header.job.task))
         if state is None:
             return Verdict.DEAD if header.submission in self._forgotten else Verdict.UNKNOWN
         if state is JobState.ENDED:
@@ -98,7 +99,11 @@ def look(batch: Batch, host: Host) -> Living:
 
 
 def _tokens(rows: Sequence[JobRow]) -> set[str]:
-    return {row.name.removeprefix(slurm.JOB_NAME_PREFIX) for row in rows}
+    return {_token(row) for row in rows}
+
+
+def _token(row: JobRow) -> str:
+    return row.name.removeprefix(slurm.JOB_NAME_PREFIX)
 
 
 def _query(host: Host, tokens: Sequence[str]) -> list[JobRow]:

@@ -5,6 +5,7 @@ A client that dies before that leaves registrations of a half-made batch, which 
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +77,9 @@ def make_batch(
         if items:
             made.batch = Batch(paths.directory)
             start(made.batch)
+    if made.batch is None:
+        # Others registered everything first. Its list of items is closed and empty, so nobody else has a use for it.
+        shutil.rmtree(paths.directory, ignore_errors=True)
     return made
 
 

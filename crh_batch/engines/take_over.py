@@ -59,7 +59,7 @@ class TakeOver:
 
     def _free_half_made(self, registration: Registration) -> str | None:
         directory = registration.batch_directory
-        if not os.path.isdir(directory):
+        if not os.path.isfile(BatchPaths(directory).settings):
             if not self._force:
                 return (
                     f"{registration.path}: its batch {registration.batch_id} is gone ({directory}). "

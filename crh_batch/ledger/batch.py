@@ -153,7 +153,10 @@ class Items:
             for line in stream:
                 if not line.startswith(prefix) or not line.endswith(b"\n"):
                     raise self._damaged(len(self.ids) + 1)
-                self.ids.append(int(line[len(prefix) : line.index(b",")]))
+                try:
+                    self.ids.append(int(line[len(prefix) : line.index(b",")]))
+                except (ValueError, OverflowError):
+                    raise self._damaged(len(self.ids) + 1) from None
                 self._offsets.append(offset)
                 offset += len(line)
         self._places = {item_id: place for place, item_id in enumerate(self.ids)} if self._has_gaps() else None

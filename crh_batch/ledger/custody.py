@@ -76,6 +76,12 @@ class Custody:
         last = max(held | ended, default=0)
         return last, last in ended
 
+    def is_left(self) -> bool:
+        """Return whether its last holder died with it; nothing is taken."""
+        number, ended = self._last()
+        header = self._holder(number) if number and not ended else None
+        return header is not None and self._judge(header) is Verdict.DEAD
+
     def _check_holder(self, number: int) -> None:
         header = self._holder(number)
         verdict = Verdict.UNKNOWN if header is None else self._judge(header)
@@ -100,3 +106,8 @@ class Custody:
 def custody_of(batch: Batch, *, force: bool = False) -> Custody:
     """Return the custody of a batch, to be entered."""
     return Custody(batch.paths, batch.settings.links, force=force)
+
+
+def was_left_by_the_dead(batch: Batch) -> bool:
+    """Return whether the last client with custody died in it, so that .crh files may be left over; takes nothing."""
+    return Custody(batch.paths, batch.settings.links).is_left()

@@ -73,8 +73,15 @@ def random_word(length: int = 8) -> str:
 def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte, whatever number of calls that takes: write(2) may write less than it was given."""
     view = memoryview(data)
-    while view:
-        view = view[calls.write(descriptor, view) :]
+    try:
+        while view:
+            view = view[calls.write(descriptor, view) :]
+    except OSError as error:
+        # write(2) says what is wrong; the user must know where.
+        if error.filename is None:
+            with contextlib.suppress(OSError):
+                error.filename = os.readlink(f"/proc/self/fd/{descriptor}")
+        raise
 
 
 def sync_directory(path: str) -> None:
@@ -223,15 +230,25 @@ def publish_exclusively(path: str, data: bytes, temporary: str) -> bool:
     try:
         calls.link(temporary, path)
         return True
-    except FileExistsError:
-        return False
     except OSError as error:
+        # RACE: as with symlink(2), an error is not believed: over NFS the link may have been made (open(2), "O_EXCL").
+        if _is_one_file(temporary, path):
+            return True
+        if error.errno == errno.EEXIST:
+            return False
         if error.errno not in _NO_HARD_LINKS:
             raise
         return create_exclusively(path, data)
     finally:
         with contextlib.suppress(OSError):
             calls.unlink(temporary)
+
+
+def _is_one_file(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
 
 
 def win_name(path: str, target: str, links: str, *, wait_s: float = VISIBILITY_WAIT_S) -> bool:

@@ -41,6 +41,20 @@ def surroundings(environment: Mapping[str, str], pid: int) -> Surroundings:
     return Surroundings(Job(), f"{host}-{pid}", None)
 
 
+def parse_time_left(text: str) -> float | None:
+    """Return the seconds in ``[DAYS-][[HOURS:]MINUTES:]SECONDS``; None for UNLIMITED, INVALID, or anything else.
+
+    Source: squeue(1), format %L.
+    """
+    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)", text.strip())
+    if match is None:
+        return None
+    days, first, second, seconds = match.groups()
+    # With one colon the first number is minutes, with two it is hours.
+    hours, minutes = (first, second) if second is not None else (None, first)
+    return float(((_number(days) * 24 + _number(hours)) * 60 + _number(minutes)) * 60 + int(seconds))
+
+
 def label_of(job: Job) -> str:
     """Return how the tokens of a job's sessions begin; a requeued job finds its own former sessions by it."""
     return f"{label_without_restart(job)}{job.restart}"

@@ -49,6 +49,7 @@ class PilotOptions:
         cores: how many cores it may keep busy.
         threads: take only tomodirs of this width; 0 takes all, the widest first.
         end_time: when the job will be ended, seconds since 1970; None if never.
+        warn_s: how long before the end SIGUSR1 comes, as the job was submitted; Slurm may send it a minute earlier.
         grace_s: seconds before ``end_time`` at which running programs are ended, so that this can be recorded.
         term_grace_s: seconds from SIGTERM to the same.
     """
@@ -56,7 +57,8 @@ class PilotOptions:
     cores: int
     threads: int = 0
     end_time: float | None = None
-    grace_s: float = 20.0
+    warn_s: float = 0.0
+    grace_s: float = 30.0
     term_grace_s: float = 3.0
     keep_scratch: bool = False
 
@@ -150,7 +152,7 @@ class Pilot:
         now = time.time()
         if number in (signal.SIGUSR1, signal.SIGUSR2):
             end = self._options.end_time
-            until = end - self._options.grace_s if end is not None else now + self._options.grace_s
+            until = (now + self._options.warn_s if end is None else end) - self._options.grace_s
         else:
             until = now if self._stopping == signal.Signals(number).name else now + self._options.term_grace_s
         self._stopping = signal.Signals(number).name

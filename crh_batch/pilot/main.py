@@ -11,7 +11,7 @@ from crh_batch.errors import CrhBatchError
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.session import Session
 from crh_batch.pilot.guard import Guard
-from crh_batch.pilot.job import surroundings
+from crh_batch.pilot.job import parse_time_left, surroundings
 from crh_batch.pilot.loop import Pilot, PilotOptions, make_scratch, remove_scratch
 from crh_batch.pilot.requeue import recover_former_lives
 
@@ -24,6 +24,9 @@ def main(arguments: list[str] | None = None) -> int:
     except CrhBatchError as error:
         print(f"pilot: {error}", file=sys.stderr, flush=True)
         return error.exit_code
+    except OSError as error:
+        print(f"pilot: {error.filename or parsed.batch}: {error.strerror or error}", file=sys.stderr, flush=True)
+        return CrhBatchError.exit_code
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -34,6 +37,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--submission", default="", help="token of the submission that started this pilot")
     parser.add_argument("--scratch", default="", help="where private directories are made (default: $TMPDIR or /tmp)")
     parser.add_argument("--minutes", type=float, default=0, help="end after so many minutes (default: the job's limit)")
+    parser.add_argument(
+        "--warn-s", type=float, default=0, help="how long before the end the warning signal comes (default: not known)"
+    )
+    parser.add_argument("--time-left", default="", help="the same, as squeue prints it: [DAYS-]HOURS:MINUTES:SECONDS")
     parser.add_argument("--keep-scratch", action="store_true", help="leave the private directories for looking at")
     return parser.parse_args(arguments)
 
@@ -42,7 +49,8 @@ def _run(parsed: argparse.Namespace) -> int:
     here = surroundings(os.environ, os.getpid())
     batch = Batch(os.path.abspath(parsed.batch))
     cores = parsed.cores or len(os.sched_getaffinity(0))
-    end_time = time.time() + 60 * parsed.minutes if parsed.minutes else here.end_time
+    left_s = 60 * parsed.minutes or parse_time_left(parsed.time_left)
+    end_time = here.end_time if left_s is None else time.time() + left_s
     session = Session.begin(
         batch.paths, "pilot", label=here.label, job=here.job, submission=parsed.submission, cores=cores
     )
@@ -54,6 +62,7 @@ def _run(parsed: argparse.Namespace) -> int:
         cores=cores,
         threads=parsed.threads,
         end_time=end_time,
+        warn_s=parsed.warn_s,
         keep_scratch=parsed.keep_scratch,
     )
     try:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,7 +42,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "failure": row.state.failure.value if row.state.failure else None,
         "stage": row.stage or None,
         "iteration": row.iteration,
-        "rms": row.rms,
+        "rms": row.rms if row.rms is not None and math.isfinite(row.rms) else None,
         "host": row.host or None,
         "error": row.error or None,
         "seconds": row.seconds,

@@ -153,7 +153,6 @@ def sacct_argv(job_names: Iterable[str], since: str) -> list[str]:
         "--noheader",
         "--parsable2",
         "--allocations",
-        "--array",
         f"--name={','.join(job_names)}",
         f"--starttime={since}",
         f"--format={_SACCT_FIELDS}",

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from conftest import tree_sums, wait_until
-
 from crh_batch.demo import write_small_models
 from crh_batch.engines.programs import freeze_pilot
 from crh_batch.ledger import durable

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Crh, skip_or_fail
 
+from conftest import Crh, skip_or_fail
 from crh_batch.errors import LedgerError
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
@@ -134,7 +134,7 @@ def test_pack_that_finds_no_room_ends_the_pilot_and_keeps_what_was_written(place
     directory = Path(batch.paths.directory)
     (pack,) = (directory / "packs").iterdir()
     events = events_in(directory, pack.stem)
-    records = [event["record"] for event in events if event["event"] == "done"]
+    records = [event["record"] for event in events if "record" in event]
     assert pack.stat().st_size == sum(record["length"] for record in records)
     finish(place, batch)
 
@@ -154,9 +154,7 @@ def test_torn_event_does_not_swallow_the_next_one(place: Path, batch: Batch) -> 
     2. The other slots' programs end; there is room again, their events are written and their names made.
     3. Each of these names speaks of an event, which must be readable though a torn line stands before it.
     """
-    done = run_pilot(
-        batch, Fault("write", r"sessions/.*\.crh$", "ENOSPC", part=0.5, skip=9, times=1), cores=4
-    )
+    done = run_pilot(batch, Fault("write", r"sessions/.*\.crh$", "ENOSPC", part=0.5, skip=9, times=1), cores=4)
     assert done.returncode == 3
     directory = Path(batch.paths.directory)
     for item_id, marks in marks_of(batch).items():
@@ -298,7 +296,6 @@ COLLECT_FAULTS = (
     Fault("replace", r"volt\.dat$", "ENOSPC", skip=2),
     Fault("replace", r"crh\.json$", "EDQUOT", skip=2),
     Fault("replace", r"volt\.dat$", "EIO", works=True),
-    Fault("unlink", r"td0000\d\.crh$", "EIO", skip=2),
 )
 
 
@@ -393,6 +390,9 @@ def test_names_survive_a_filesystem_without_inodes(batch: Batch, monkeypatch: py
     """What can't be made is refused with the path and the next step."""
     session = Session.begin(batch.paths, "client")
     install([Fault("symlink", "", "ENOSPC")], monkeypatch.setattr)
-    with contextlib.closing(session), pytest.raises(LedgerError, match=r"(?s)000000\.claim\.001.*No space.*inodes") as refusal:
+    with (
+        contextlib.closing(session),
+        pytest.raises(LedgerError, match=r"(?s)000000\.claim\.001.*No space.*inodes") as refusal,
+    ):
         session.win(0, "claim.001", batch.settings.links)
     assert refusal.value.path.endswith("000000.claim.001")

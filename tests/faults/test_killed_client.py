@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from conftest import Crh
-
 from faults.surveys import (
     Survey,
     crh_argv,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Crh, wait_until
 
+from conftest import Crh, wait_until
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import collect_batch
 from crh_batch.ledger.custody import custody_of

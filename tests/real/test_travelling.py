@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import Crh
 
+from conftest import Crh
 from crh_batch.demo import write_demo, write_small_models
 from crh_batch.engines.new_batch import make_batch
 from crh_batch.engines.programs import pilot_archive

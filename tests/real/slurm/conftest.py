@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from clusters.packages import need_slurm
 from clusters.slurm_cluster import SlurmCluster
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+
 from clusters.machine import can_have_own_hostnames, can_limit_memory
 from clusters.packages import INSTALL_SCRIPT, SLURM_PACKAGES, need_slurm
 from clusters.slurm_cluster import SlurmCluster

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from clusters.slurm_cluster import SlurmCluster
 from conftest import ON_ANOTHER_HOST, Crh, tree_sums, wait_until
-
 from crh_batch.demo import TomodirSpec, write_demo, write_tomodir
 from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.names import parse_name

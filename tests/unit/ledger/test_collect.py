@@ -15,6 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from crh_batch.errors import LedgerError, PackDamaged, TomodirError
+from crh_batch.ledger import durable
+from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.collect import CollectReport, changed_inputs, collect_batch
+from crh_batch.ledger.custody import custody_of
+from crh_batch.ledger.identity import this_process
+from crh_batch.ledger.names import StateName, states
+from crh_batch.ledger.registration import read_registration, register
 from unit.ledger.making import (
     ELSEWHERE,
     INVERSION,
@@ -29,15 +38,6 @@ from unit.ledger.making import (
     make_names,
     write_files,
 )
-
-from crh_batch.errors import LedgerError, PackDamaged, TomodirError
-from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Item
-from crh_batch.ledger.collect import CollectReport, changed_inputs, collect_batch
-from crh_batch.ledger.custody import custody_of
-from crh_batch.ledger.identity import this_process
-from crh_batch.ledger.names import StateName, states
-from crh_batch.ledger.registration import read_registration, register
 
 BreakCall = Callable[[str, Callable[..., object]], None]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.ledger.making import begin, dead_process, files_in, finish, make_batch, write_files
 
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
@@ -18,6 +17,7 @@ from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.registration import read_registration, register
+from unit.ledger.making import begin, dead_process, files_in, finish, make_batch, write_files
 
 OLD = {
     "exe/crtomo.cfg": b"cfg\n",

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import ELSEWHERE, dead_process, make_batch
 
 from crh_batch.errors import Busy
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import Custody, custody_of
 from crh_batch.ledger.identity import Verdict, Who
 from crh_batch.ledger.session import holder_of, list_sessions
+from unit.ledger.making import ELSEWHERE, dead_process, make_batch
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import failing
 
 from crh_batch.errors import FilesystemUnfit, LedgerError
 from crh_batch.ledger import durable
 from crh_batch.ledger.durable import FILE, SYMLINK, find_link_kind, read_name, win_name
+from unit.ledger.making import failing
 
 BreakCall = Callable[[str, Callable[..., object]], None]
 OURS = "../../sessions/ours.crh"

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import failing
 
 from crh_batch.ledger import durable
 from crh_batch.ledger.durable import create_exclusively, publish_exclusively, sync_directory, sync_many, write_durable
+from unit.ledger.making import failing
 
 BreakCall = Callable[[str, Callable[..., object]], None]
 

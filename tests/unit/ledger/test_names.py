@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import make_batch, make_item, make_names
 
 from crh_batch.ledger.names import (
     Failure,
@@ -19,6 +18,7 @@ from crh_batch.ledger.names import (
     parse_name,
     states,
 )
+from unit.ledger.making import make_batch, make_item, make_names
 
 THREE = RetryPolicy(charged_attempts=3, walltime_attempts=5)
 READY, RUNNING, DONE, FAILED, HELD, COLLECTED = StateName

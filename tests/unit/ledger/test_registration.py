@@ -12,12 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import ELSEWHERE, failing, make_batch
 
 from crh_batch.errors import TomodirError
 from crh_batch.ledger.batch import Batch, counts
 from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.registration import Registration, read_registration, register, remove_registration
+from unit.ledger.making import ELSEWHERE, failing, make_batch
 
 BreakCall = Callable[[str, Callable[..., object]], None]
 

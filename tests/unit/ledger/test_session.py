@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import failing, make_batch
 
 from crh_batch.errors import NewerSchema
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.session import Job, Session, holder_of, list_sessions, read_events, read_header
+from unit.ledger.making import failing, make_batch
 
 BreakCall = Callable[[str, Callable[..., object]], None]
 

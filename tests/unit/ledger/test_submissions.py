@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from unit.ledger.making import ELSEWHERE, failing, make_batch
 
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.submissions import (
@@ -20,6 +19,7 @@ from crh_batch.ledger.submissions import (
     record_started,
     record_submitted,
 )
+from unit.ledger.making import ELSEWHERE, failing, make_batch
 
 BreakCall = Callable[[str, Callable[..., object]], None]
 
