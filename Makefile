@@ -2,9 +2,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Python 3.10 or later; the first that is there.
-PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3.10 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && echo $$p && break; done)
+# Which Python to use; found out when empty.
+PYTHON ?=
 # A new directory each time: nothing is ever overwritten or removed.
 DEMO := demo-survey-$(shell date +%Y%m%d-%H%M%S)
 JOBS ?= 2
@@ -41,15 +40,13 @@ benchmark: $(VENV)/.installed-dev programs
 # What CRMod and CRTomo need of the system.
 .PHONY: programs slurm
 programs:
-	bash tests/clusters/install-debian-packages programs
+	bash .ci/install-debian-packages programs
 
 slurm:
-	bash tests/clusters/install-debian-packages slurm
+	bash .ci/install-debian-packages slurm
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "crh-batch needs Python 3.10 or later; set PYTHON=/path/to/it" >&2; exit 3; }
-	$(PYTHON) -m venv $(VENV) || { \
-	  test "$$(id -u)" = 0 && apt-get update && apt-get install -y python3-venv && rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+	bash .ci/make-venv $(VENV) $(PYTHON)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[programs]'

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-INSTALL_SCRIPT = Path(__file__).with_name("install-debian-packages")
+INSTALL_SCRIPT = Path(__file__).parents[2] / ".ci" / "install-debian-packages"
 
 SLURM_PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server")
 

@@ -1,6 +1,6 @@
 """Records what Slurm really says, into ``slurm/<case>/``: argv.json, exit_status, stdout, stderr, version.
 
-As root, with the packages of ``tests/clusters/install-debian-packages slurm``::
+As root, with the packages of ``.ci/install-debian-packages slurm``::
 
     python tests/recorded/record_slurm.py [NAME...]     all cases, or those with these names
 

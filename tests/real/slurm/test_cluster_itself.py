@@ -336,7 +336,7 @@ sys.stdin.read()
 def test_killed_test_process_takes_everything_along(accounting: int) -> None:
     """Not only its daemons: also slurmstepd and a job's programs, in whatever session they are."""
     need_slurm()
-    environment = {**os.environ, "PYTHONPATH": str(INSTALL_SCRIPT.parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(
         [sys.executable, "-c", VICTIM, str(accounting)],
         stdin=subprocess.PIPE,
