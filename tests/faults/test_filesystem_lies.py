@@ -276,7 +276,8 @@ def test_submit_without_room_says_so_and_the_next_one_goes_on(
     place: Path, survey: Survey, crh: Crh, fault: Fault
 ) -> None:
     done = client(survey, "submit", "--engine", "local", faults=(fault,))
-    assert done.returncode in (1, 3), done.stderr
+    # A tomodir that can't be registered is one of those that can't be run, the others go on.
+    assert done.returncode == (0 if "registering" in fault.path else 3), done.stderr
     assert "No space left on device" in done.stderr
 
     crh("submit", "--engine", "local", "--collect", cwd=survey.root)
