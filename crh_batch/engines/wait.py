@@ -73,7 +73,10 @@ def wait_for(
         if now >= next_look or _only_local(batches):
             next_look = now + LOOK_EVERY_S
             if not any(lives(batch, host) for batch, one in zip(batches, each) if not is_over(one)):
-                return End.STALLED
+                # RACE: the last pilot may have finished and gone since the states were counted.
+                if [count_states(batch) for batch in batches] == each:
+                    return End.STALLED
+                continue
         pause = min(max(_PAUSE_S, took * _LISTING_SHARE), _MAX_PAUSE_S)
         if timeout_s is not None:
             pause = min(pause, max(0.0, began + timeout_s - now))

@@ -8,6 +8,7 @@ of cr_hydra's .crh files are kept, so whoever reads those can read these.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -118,6 +119,9 @@ def read_registration(tomodir: str) -> Registration | None:
     except FileNotFoundError:
         return None
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            # There can't be one, and registering will say so.
+            return None
         return Registration(path, flaw=f"the .crh can't be read: {error.strerror}", text=b"?")
     return _parse(path, text)
 

@@ -17,17 +17,19 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from typing import NoReturn
 
 from crh_batch.errors import CrhBatchError, LedgerError
-from crh_batch.ledger.batch import Batch, Item, ItemClass
+from crh_batch.ledger.batch import Batch, Item
 from crh_batch.ledger.names import Failure, claim_mark, fail_mark
 from crh_batch.ledger.pack import PackWriter
 from crh_batch.ledger.session import Session
 from crh_batch.pilot import stages
-from crh_batch.pilot.chooser import Candidate, Chooser
+from crh_batch.pilot.chooser import Candidate
 from crh_batch.pilot.commit import Committer, fail_without_result
 from crh_batch.pilot.cores import Cores
 from crh_batch.pilot.guard import Guard
+from crh_batch.pilot.lanes import Lane, Lanes
 from crh_batch.pilot.stages import Attempt
 from crh_batch.tomodir.outcome import read_progress
 
@@ -63,16 +65,6 @@ class PilotOptions:
     keep_scratch: bool = False
 
 
-class _Lane:
-    """One class of tomodirs, as this pilot works on it."""
-
-    def __init__(self, batch: Batch, item_class: ItemClass, cores: int) -> None:
-        self.width = min(item_class.threads, cores)
-        self.chooser = Chooser(batch, item_class)
-        self.lock = threading.Lock()
-        self.exhausted = False
-
-
 class Pilot:
     """One life of a pilot; ``run`` is all of it."""
 
@@ -83,17 +75,12 @@ class Pilot:
         self._guard = guard
         self._scratch = scratch
         self._cores = Cores(options.cores)
-        self._lanes = [
-            _Lane(batch, one, options.cores) for one in batch.settings.classes if options.threads in (0, one.threads)
-        ]
+        classes = [one for one in batch.settings.classes if options.threads in (0, one.threads)]
+        self._lanes = Lanes([Lane(batch, one, options.cores) for one in classes], options.cores)
         self._pack = PackWriter(batch.paths.pack(session.token), session.token)
         self._committer = Committer(batch, session, self._pack, scratch, self._give_up)
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
         self._attempts: dict[tuple[int, int], Attempt] = {}
-        self._in_flight = 0
-        self._committed_cores = 0
-        self._ahead = 0
-        self._short_runs = False
         self._failures_in_a_row = 0
         self._stopping = ""
         self._deadline: float | None = None
@@ -111,9 +98,9 @@ class Pilot:
     def run(self) -> CrhBatchError | None:
         """Work until nothing is ready, time is up, or something stops it; return that something, or None."""
         self._install_signals()
-        ahead = self._max_ahead() if self._options.cores else 0
         slots = [
-            threading.Thread(target=self._slot, name=f"slot-{number}") for number in range(self._options.cores + ahead)
+            threading.Thread(target=self._slot, name=f"slot-{number}")
+            for number in range(self._options.cores + self._lanes.max_ahead)
         ]
         self._slots_at_work = len(slots)
         discarding = threading.Thread(target=self._discard, name="discarding")
@@ -160,11 +147,11 @@ class Pilot:
 
     def _give_up(self, error: CrhBatchError) -> None:
         """Stop because of trouble that is not a tomodir's: nothing more is claimed, what runs is ended."""
-        with self._condition:
+        with self._lock:
             self._trouble = self._trouble or error
             self._stopping = self._stopping or "trouble"
             self._deadline = time.time()
-            self._condition.notify_all()
+        self._lanes.stop()
         self._wake()
 
     def _wake(self) -> None:
@@ -180,8 +167,7 @@ class Pilot:
         while self._slots_at_work:
             self._notice_end_of_job()
             if self._stopping:
-                with self._condition:
-                    self._condition.notify_all()
+                self._lanes.stop()
             if self._deadline is not None and time.time() >= self._deadline and not ended:
                 ended = True
                 for attempt in self._running():
@@ -206,7 +192,7 @@ class Pilot:
             self._deadline = time.time()
 
     def _running(self) -> list[Attempt]:
-        with self._condition:
+        with self._lock:
             return list(self._attempts.values())
 
     def _look_at_attempts(self, shown: dict[tuple[int, int], tuple[int | None, float | None]]) -> None:
@@ -249,58 +235,25 @@ class Pilot:
             raise
         finally:
             # Counted, for a thread is still alive when it wakes the main one, which would sleep again.
-            with self._condition:
+            with self._lock:
                 self._slots_at_work -= 1
             self._wake()
 
-    def _claim_next(self) -> tuple[_Lane, Item, int] | None:
+    def _claim_next(self) -> tuple[Lane, Item, int] | None:
         """Claim the next tomodir that fits; None when there is none and none can come."""
-        while True:
-            lane = self._next_lane()
-            if lane is None:
-                return None
+        while (lane := self._lanes.enter()) is not None:
             claimed: tuple[Item, int] | None = None
             try:
                 with lane.lock:
                     claimed = self._claim_in(lane)
             finally:
                 if claimed is None:
-                    with self._condition:
-                        self._release(lane)
+                    self._lanes.leave(lane, has_begun=False)
             if claimed is not None:
                 return lane, *claimed
+        return None
 
-    def _next_lane(self) -> _Lane | None:
-        with self._condition:
-            while not self._stopping:
-                for lane in self._lanes:
-                    if not lane.exhausted and self._has_room(lane):
-                        self._in_flight += 1
-                        self._ahead += 1
-                        self._committed_cores += lane.width
-                        return lane
-                if not self._in_flight and all(lane.exhausted for lane in self._lanes):
-                    break
-                # An attempt that is under way may fail and be ready again, so this slot stays.
-                self._condition.wait()
-            self._condition.notify_all()
-            return None
-
-    def _has_room(self, lane: _Lane) -> bool:
-        if self._committed_cores + lane.width <= self._options.cores:
-            return True
-        return self._short_runs and self._ahead < self._max_ahead()
-
-    def _max_ahead(self) -> int:
-        return max(1, self._options.cores // 4)
-
-    def _release(self, lane: _Lane) -> None:
-        self._in_flight -= 1
-        self._ahead -= 1
-        self._committed_cores -= lane.width
-        self._condition.notify_all()
-
-    def _claim_in(self, lane: _Lane) -> tuple[Item, int] | None:
+    def _claim_in(self, lane: Lane) -> tuple[Item, int] | None:
         links = self._batch.settings.links
         while not self._stopping:
             candidate = lane.chooser.next()
@@ -325,60 +278,62 @@ class Pilot:
         end = self._options.end_time
         return end is None or time.time() + TIME_MARGIN * item.estimate_s + self._options.grace_s < end
 
-    def _run_claim(self, lane: _Lane, item: Item, number: int) -> None:
-        key = (item.item_id, number)
-        began = time.monotonic()
-        result: stages.Result | None = None
+    def _run_claim(self, lane: Lane, item: Item, number: int) -> None:
         attempt: Attempt | None = None
-        waiting = True
+        has_begun = False
         try:
             try:
                 attempt = stages.prepare(self._batch, item, number, self._scratch)
             except CrhBatchError as error:
-                result = stages.failed_before_start(item, number, error)
+                self._settle(lane, item, number, stages.failed_before_start(item, number, error), None)
+                return
             except OSError as error:
-                links = self._batch.settings.links
-                fail_without_result(self._session, item.item_id, number, Failure.PROGRAM, links)
-                raise LedgerError(
-                    f"{self._scratch}: the scratch directory can't be used: {error.strerror or error}",
-                    "Choose another one with --scratch or in the profile; its tomodirs stay ready.",
-                    self._scratch,
-                ) from error
-            if attempt is not None:
-                with self._condition:
-                    self._attempts[key] = attempt
-                granted = self._cores.take(lane.width)
-                with self._condition:
-                    self._ahead -= 1
-                    waiting = False
-                    self._condition.notify_all()
-                if self._deadline is not None and time.time() >= self._deadline:
-                    attempt.end(Failure.WALLTIME.value)
-                began = time.monotonic()
-                try:
-                    result = stages.run(self._batch, attempt, self._guard, self._on_stage)
-                finally:
-                    self._cores.give_back(granted)
-                self._short_runs = time.monotonic() - began < SHORT_RUN_S
-            assert result is not None
+                self._give_back_unstaged(item, number, error)
+            assert attempt is not None
+            with self._lock:
+                self._attempts[item.item_id, number] = attempt
+            granted = self._cores.take(lane.width)
+            has_begun = True
+            self._lanes.began()
+            try:
+                result = self._run(attempt)
+            finally:
+                self._cores.give_back(granted)
             self._settle(lane, item, number, result, attempt)
         finally:
-            with self._condition:
-                self._attempts.pop(key, None)
-                if waiting:
-                    self._ahead -= 1
-                self._in_flight -= 1
-                self._committed_cores -= lane.width
-                self._condition.notify_all()
+            with self._lock:
+                self._attempts.pop((item.item_id, number), None)
+            self._lanes.leave(lane, has_begun=has_begun)
             if attempt is not None and not self._options.keep_scratch:
                 self._discards.put(attempt)
+
+    def _run(self, attempt: Attempt) -> stages.Result:
+        if self._deadline is not None and time.time() >= self._deadline:
+            attempt.end(Failure.WALLTIME.value)
+        began = time.monotonic()
+        result = stages.run(self._batch, attempt, self._guard, self._on_stage)
+        self._lanes.short_runs = time.monotonic() - began < SHORT_RUN_S
+        return result
+
+    def _give_back_unstaged(self, item: Item, number: int, error: OSError) -> NoReturn:
+        """Give an attempt back that can't be staged here: the node is at fault, not the tomodir.
+
+        Raises:
+            LedgerError: always; the pilot has no use for its node then.
+        """
+        fail_without_result(self._session, item.item_id, number, Failure.PROGRAM, self._batch.settings.links)
+        raise LedgerError(
+            f"{self._scratch}: the scratch directory can't be used: {error.strerror or error}",
+            "Choose another one with --scratch or in the profile; its tomodirs stay ready.",
+            self._scratch,
+        ) from error
 
     def _on_stage(self, attempt: Attempt) -> None:
         if attempt.ended_by and attempt.program is not None:
             attempt.program.end(attempt.ended_by)
         self._session.append("stage", id=attempt.item.item_id, attempt=attempt.number, stage=attempt.stage)
 
-    def _settle(self, lane: _Lane, item: Item, number: int, result: stages.Result, attempt: Attempt | None) -> None:
+    def _settle(self, lane: Lane, item: Item, number: int, result: stages.Result, attempt: Attempt | None) -> None:
         if attempt is not None and attempt.ended_by in (Failure.LOST.value, Failure.CANCELLED.value):
             # RACE: another process has already said how this attempt ended; its name stands.
             self._session.append("fail", **{**result.event, "failure": attempt.ended_by})
@@ -399,9 +354,7 @@ class Pilot:
                 f"{self._failures_in_a_row} attempts in a row failed on this node, the last one: {result.error}",
                 "Look at the node; the tomodirs that were not tried stay ready.",
             )
-        with lane.lock:
-            lane.exhausted = False
-            lane.chooser.start_over()
+        lane.reopen()
 
 
 def _unwritable(batch: Batch, error: OSError) -> LedgerError:

@@ -6,6 +6,7 @@ old outputs can't pass for new ones (a stale error.dat, an inv.ctr that says fin
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from crh_batch.errors import DataError, OutsideReference, TomodirError
+from crh_batch.ledger import durable
 
 _CHUNK = 1 << 20
 
@@ -77,30 +79,45 @@ def _make(directory: str, made: set[str]) -> None:
 
 
 def _copy(tomodir: str, copy: str, name: str, made: set[str]) -> StagedInput:
-    source = os.path.join(tomodir, name)
     target = os.path.join(copy, name)
     _make(os.path.dirname(target), made)
     digest = hashlib.sha256()
+    with open(_open_input(tomodir, os.path.join(tomodir, name)), "rb", buffering=0) as reading:
+        status = os.fstat(reading.fileno())
+        with open(target, "wb", buffering=0) as writing:
+            while chunk := reading.read(_CHUNK):
+                digest.update(chunk)
+                # On a full disk write(2) may write a part and report no error.
+                durable.write_all(writing.fileno(), chunk)
+            # By its time find_outputs sees whether a program has written to the copy.
+            os.utime(writing.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+    return StagedInput(name, status.st_size, status.st_mtime_ns, digest.hexdigest())
+
+
+# What stands in an input's place is the tomodir's affair. Any other error is the node's or the filesystem's.
+_NO_INPUT = frozenset(
+    {errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENODEV, errno.ENAMETOOLONG, errno.EACCES, errno.EPERM}
+)
+
+
+def _open_input(tomodir: str, source: str) -> int:
     try:
         # O_NONBLOCK: opening a FIFO that somebody put there must not wait for a writer.
         descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb", buffering=0) as reading:
-            status = os.fstat(reading.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{source}: is not a plain file", "Put the file there that the .cfg names.", tomodir)
-            with open(target, "wb", buffering=0) as writing:
-                while chunk := reading.read(_CHUNK):
-                    digest.update(chunk)
-                    writing.write(chunk)
-                # By its time find_outputs sees whether a program has written to the copy.
-                os.utime(writing.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
     except FileNotFoundError:
         raise DataError(
             f"{source}: is gone since it was submitted", "Put it back, or submit the tomodir again.", tomodir
         ) from None
-    except PermissionError as error:
-        raise TomodirError(f"{source}: {error.strerror}", "Make it readable on the compute nodes.", tomodir) from error
-    return StagedInput(name, status.st_size, status.st_mtime_ns, digest.hexdigest())
+    except OSError as error:
+        if error.errno not in _NO_INPUT:
+            raise
+        raise TomodirError(
+            f"{source}: {error.strerror}", "It must be a file that the compute nodes can read.", tomodir
+        ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DataError(f"{source}: is not a plain file", "Put the file there that the .cfg names.", tomodir)
+    return descriptor
 
 
 def find_outputs(copy: str, inputs: list[StagedInput]) -> tuple[list[str], list[str]]:

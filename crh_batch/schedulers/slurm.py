@@ -78,6 +78,10 @@ def submit_argv(directory: str, script: str) -> list[str]:
     return ["sbatch", "--parsable", f"--chdir={directory}", script]
 
 
+# slurm_errno.c, the errors of communication: the question may have arrived, only the answer did not.
+_ANSWER_LOST = ("timed out", "communicat", "connect", "Zero Bytes were transmitted", "longer than data received")
+
+
 def parse_submitted(done: Completed) -> str:
     """Return the job id that sbatch answered.
 
@@ -97,7 +101,8 @@ def parse_submitted(done: Completed) -> str:
             *_facts(done),
         )
     said = last_words(done)
-    if done.exit_status is None or "timed out" in said or "communicat" in said or "connect" in said:
+    # A negative status: sbatch was killed, perhaps while it waited for the answer.
+    if done.exit_status is None or done.exit_status < 0 or any(words in said for words in _ANSWER_LOST):
         raise MaybeSubmitted(
             f"sbatch failed: {said or 'no answer in time'}",
             "The next command looks for the job by its name before anything is sent again.",
@@ -182,14 +187,16 @@ def state_of(word: str) -> JobState:
     return _STATES.get(first, JobState.UNKNOWN)
 
 
-_TASKS = re.compile(r"(\d+)_\[([^\]]*)\]?")
+_TASKS = re.compile(r"(\d+)_\[([^\]]*)(\]?)")
 
 
 def _rows(identifier: str, word: str, name: str, reason: str) -> list[JobRow]:
     state = state_of(word)
     match = _TASKS.match(identifier)
     if match:
-        return [JobRow(match.group(1), task, state, word, name, reason) for task in expand_tasks(match.group(2))]
+        # Slurm cuts long lists in the middle of a number (recorded), which is another one then.
+        listed = match.group(2) if match.group(3) else match.group(2).rpartition(",")[0]
+        return [JobRow(match.group(1), task, state, word, name, reason) for task in expand_tasks(listed)]
     job_id, _, task = identifier.partition("_")
     return [JobRow(job_id, task, state, word, name, reason)] if job_id.isdigit() else []
 

@@ -1,8 +1,8 @@
 """A filesystem that lies or breaks, by the seam in ledger/durable.py; here or in a process of its own.
 
-As a script, ``lies.py '[{"call": ..., ...}]' pilot|client ARGUMENT...`` runs a pilot or a command of crh-batch with faults.
-A fault may do only what was seen or is documented: facts/shared-filesystems.md and the manual pages, named beside each
-test that uses it.
+As a script, ``lies.py FAULTS pilot|client ARGUMENT...`` runs a pilot or a command of crh-batch with faults (a list of
+``Fault`` as JSON). A fault may do only what was seen or is documented: facts/shared-filesystems.md and manual pages,
+named beside each test that uses it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _main() -> int:
     from crh_batch.cli.group import main as client
 
     sys.argv[1:] = arguments
-    client()
+    return client()
 
 
 if __name__ == "__main__":

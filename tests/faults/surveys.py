@@ -66,7 +66,7 @@ def make_survey(root: Path, count: int, programs: Path) -> Survey:
 
 def crh_argv(*arguments: str | Path) -> list[str]:
     """Return the argument list of a command of crh-batch."""
-    return [sys.executable, "-m", "crh_batch", *map(os.fspath, arguments)]
+    return [sys.executable, "-m", "crh_batch", *[os.fspath(argument) for argument in arguments]]
 
 
 # ------------------------------------------------------------------ the ledger, read without the library's readers
@@ -120,13 +120,14 @@ def sessions_in(batch: Path) -> list[str]:
 # ------------------------------------------------------------------ what must hold
 
 
-def problems_of(survey: Survey, *, once: bool = False) -> list[str]:
+def problems_of(survey: Survey, *, once: bool = False, replaces: bool = False) -> list[str]:
     """Return what is wrong with a survey in which everything should be finished and collected, once each.
 
     Args:
         once: nothing may have been tried twice either (no pilot died).
+        replaces: results may have replaced old outputs.
     """
-    return [*_files(survey), *_ledger(survey, once=once)]
+    return [*_files(survey), *_left_over(survey, replaces=replaces), *_ledger(survey, once=once)]
 
 
 def _files(survey: Survey) -> Iterator[str]:
@@ -138,6 +139,9 @@ def _files(survey: Survey) -> Iterator[str]:
                 yield f"{path}: the input {name} is {'changed' if name in now else 'gone'}"
         if now.get(RESULT) != survey.results[path]:
             yield f"{path}: {'another' if RESULT in now else 'no'} result"
+
+
+def _left_over(survey: Survey, *, replaces: bool) -> Iterator[str]:
     for place in survey.root.rglob("*"):
         if ".crh-batch" in place.parts:
             continue
@@ -145,7 +149,7 @@ def _files(survey: Survey) -> Iterator[str]:
             yield f"left over: {place.relative_to(survey.root)}"
     for batch in (survey.root / ".crh-batch").iterdir():
         replaced = [str(file) for file in (batch / "replaced").rglob("*") if file.is_file()]
-        if replaced:
+        if replaced and not replaces:
             yield f"{batch.name}: an output was put in place over another one: {replaced}"
 
 

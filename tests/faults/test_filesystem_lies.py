@@ -19,7 +19,8 @@ from crh_batch.ledger.collect import collect_batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import verdict_here
 from crh_batch.ledger.lost import open_claims, recover_lost
-from crh_batch.ledger.session import Session
+from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.session import Session, read_events
 from faults.lies import Fault, argv_with, install
 from faults.surveys import (
     Survey,
@@ -165,9 +166,6 @@ def test_torn_event_does_not_swallow_the_next_one(place: Path, batch: Batch) -> 
 
 
 def _readable(directory: Path, token: str, item_id: int) -> int:
-    from crh_batch.ledger.batch import BatchPaths
-    from crh_batch.ledger.session import read_events
-
     events = read_events(BatchPaths(str(directory)), token)
     return sum(event["event"] == "done" and event["id"] == item_id for event in events)
 
@@ -180,8 +178,6 @@ def test_event_after_a_torn_one_is_readable(batch: Batch, monkeypatch: pytest.Mo
         with pytest.raises(OSError):
             session.append("done", id=1, attempt=1)
         session.append("done", id=2, attempt=1)
-    from crh_batch.ledger.session import read_events
-
     assert [(event["event"], event["id"]) for event in read_events(batch.paths, session.token)] == [
         ("claim", 1),
         ("done", 2),
