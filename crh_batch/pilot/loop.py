@@ -39,6 +39,8 @@ SHORT_RUN_S = 5.0
 WATCH_S = 5.0
 # Failures one after another, of classes that say more about the node than about the tomodirs.
 MAX_FAILURES_IN_A_ROW = 10
+# How long programs may go on after a warning signal of which nobody said how long before the end it comes.
+NOTICE_S = 20.0
 # A claim must have a fair chance to finish before the job's end.
 TIME_MARGIN = 1.2
 
@@ -60,7 +62,7 @@ class PilotOptions:
     threads: int = 0
     end_time: float | None = None
     warn_s: float = 0.0
-    grace_s: float = 30.0
+    grace_s: float = 20.0
     term_grace_s: float = 3.0
     keep_scratch: bool = False
 
@@ -139,7 +141,9 @@ class Pilot:
         now = time.time()
         if number in (signal.SIGUSR1, signal.SIGUSR2):
             end = self._options.end_time
-            until = (now + self._options.warn_s if end is None else end) - self._options.grace_s
+            until = now + NOTICE_S
+            if end is not None or self._options.warn_s:
+                until = (now + self._options.warn_s if end is None else end) - self._options.grace_s
         else:
             until = now if self._stopping == signal.Signals(number).name else now + self._options.term_grace_s
         self._stopping = signal.Signals(number).name

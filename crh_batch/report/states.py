@@ -147,7 +147,7 @@ def _fill(batch: Batch, token: str, rows: list[Row]) -> None:
 def _take_in(row: Row, event: dict[str, Any]) -> None:
     kind = event["event"]
     if kind == "claim":
-        row.stage, row.iteration, row.rms = "", None, None
+        row.stage, row.iteration, row.rms, row.error, row.stages = "", None, None, "", []
     elif kind == "stage":
         row.stage = str(event.get("stage", ""))
     elif kind == "progress":

@@ -14,7 +14,7 @@ from crh_batch.tomodir.stage import StageName
 # Names in the programs (strings of CRTomo_stable and CRMod_stable 0.2.0), and what schedulers and shells leave.
 _OUTPUT = re.compile(
     r"""
-    error\.dat | .*\.pid | inv\..* | fort\.\d+ | tmp\..* | crh\.json | cm0_inv\.H
+    error\.dat | .*\.pid | inv\..* | fort\.\d+ | tmp\..* | crh\.json | crh\.\w+\.(?:out|err) | cm0_inv\.H
     | stdout.* | stderr.* | nohup\.out | .*\.log | (?:slurm-|crmod|crtomo).*\.out | .*\.[oe]\d+ | core(?:\.\d+)?
     | \..*
     """,
