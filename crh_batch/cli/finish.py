@@ -70,8 +70,8 @@ def talk_last_words(batch: Batch) -> None:
                 talk(f"  {line}")
 
 
-def collect_all(batches: Sequence[Batch], *, force: bool = False) -> int:
-    """Collect batches and say how it went; return the exit code."""
+def collect_all(batches: Sequence[Batch], *, force: bool = False, tables: bool = True) -> int:
+    """Collect batches and say how it went, with tables on stdout or without; return the exit code."""
     code = 0
     for batch in batches:
         try:
@@ -80,7 +80,7 @@ def collect_all(batches: Sequence[Batch], *, force: bool = False) -> int:
             complain([error])
             code = max(code, error.exit_code)
             continue
-        code = max(code, say_collected(batch, report))
+        code = max(code, say_collected(batch, report, tables=tables))
     return code
 
 
@@ -99,12 +99,17 @@ def collect_target(target: Target, *, force: bool = False, force_custody: bool =
         return collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
 
 
-def say_collected(batch: Batch, report: CollectReport) -> int:
-    """Tell what was collected and what failed; return the exit code: 0 only if the batch is complete and collected."""
+def say_collected(batch: Batch, report: CollectReport, *, tables: bool = True) -> int:
+    """Tell what was collected and what failed; return the exit code: 0 only if the batch is complete and collected.
+
+    Args:
+        tables: print what failed on stdout, which may be wanted for JSON alone.
+    """
     status = status_of(batch, lambda item_id, state: state.name is StateName.FAILED)
     talk(f"batch {batch.batch_id}: {report.collected} results put in place; {counts_line(status)}")
     talk_problems([(path, str(error)) for path, error in report.refused], "results stay in their packs")
-    show_failed(status)
+    if tables:
+        show_failed(status)
     return 0 if status.complete and not report.refused else 1
 
 

@@ -50,7 +50,7 @@ def command(
     if report.problems or report.left:
         code = max(code, 1)
     if report.batches:
-        code = max(code, _finish(report.batches, engine))
+        code = max(code, _finish(report.batches, engine, tables=not as_json))
     if as_json:
         print_json({"schema": 1, "batches": [status_json(_all(batch), with_tomodirs=True) for batch in report.batches]})
     else:
@@ -66,14 +66,14 @@ def _all(batch: Batch) -> Status:
     return status_of(batch, lambda item_id, state: True)
 
 
-def _finish(batches: list[Batch], engine: LocalEngine) -> int:
+def _finish(batches: list[Batch], engine: LocalEngine, *, tables: bool) -> int:
     try:
         end = _wait_to_the_end(batches, engine)
     except KeyboardInterrupt:
         for batch in batches:
             end_pilots(batch, ThisMachine())
         raise
-    code = collect_all(batches)
+    code = collect_all(batches, tables=tables)
     if end is End.STALLED:
         talk("the pilot ended before all was done; the same command goes on from here")
         for batch in batches:

@@ -79,7 +79,7 @@ def command(
         return max(error.exit_code for error in report.trouble)
     if (and_wait or and_collect) and report.batches:
         code = wait_with_bar(report.batches)
-        return max(code, collect_all(report.batches)) if and_collect else code
+        return max(code, collect_all(report.batches, tables=not as_json)) if and_collect else code
     return 0
 
 

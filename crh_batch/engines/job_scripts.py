@@ -53,7 +53,7 @@ def slurm_script(script: ArrayScript, profile: Profile) -> str:
             extra_directives=profile.extra_directives,
             setup=profile.setup,
         )
-    except (OSError, UnicodeDecodeError, jinja2.TemplateError) as error:
+    except Exception as error:  # A template is a program of the user's: it can raise anything.
         raise ProfileError(
             f"{path}: {error}",
             "Mend the template, or remove it to use the one that came with crh-batch.",

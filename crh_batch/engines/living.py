@@ -137,10 +137,11 @@ def remember_missing(batch: Batch, missing: Sequence[str], *, now: float | None 
     path = Path(batch.paths.liveness)
     try:
         noted = json.loads(path.read_bytes())
-        first = dict(noted["first_missing"]) if noted.get("boot_id") == boot else {}
+        noted_times = noted["first_missing"].items() if noted.get("boot_id") == boot else ()
+        first = {str(token): float(began) for token, began in noted_times}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         first = {}
-    since = {token: float(first.get(token, now)) for token in missing}
+    since = {token: first.get(token, now) for token in missing}
     if since != first:
         content = json.dumps({"boot_id": boot, "first_missing": since}).encode()
         try:

@@ -83,13 +83,15 @@ def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *,
     batches: dict[str, None] = {}
     for path, registration in survey.registered:
         tomodir = os.path.join(survey.root, path)
-        if not registration.flaw and counts(registration.batch_directory):
-            batches.setdefault(os.path.abspath(registration.batch_directory))
         refusal = take_over.try_to_free(tomodir, registration)
         if refusal is None:
+            # Its old batch has nothing to do with it any more.
             describe_into(survey, path, most_threads)
-        elif refusal:
+            continue
+        if refusal:
             report.left.append((path, refusal))
+        if not registration.flaw and counts(registration.batch_directory):
+            batches.setdefault(os.path.abspath(registration.batch_directory))
     take_over.close()
     report.problems = list(survey.problems)
     return list(batches)

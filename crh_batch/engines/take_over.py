@@ -12,8 +12,8 @@ from contextlib import ExitStack
 
 from crh_batch.errors import Busy, CrhBatchError
 from crh_batch.ledger.batch import Batch, Item, counts, read_settings, write_items
-from crh_batch.ledger.collect import changed_inputs
 from crh_batch.ledger.custody import Custody
+from crh_batch.ledger.inputs import changed_inputs
 from crh_batch.ledger.names import Failure, Marks, StateName, fail_mark, gather, list_shard
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
 from crh_batch.ledger.registration import Registration, remove_registration

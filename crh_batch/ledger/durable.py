@@ -218,8 +218,8 @@ _NO_HARD_LINKS = (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errn
 def publish_exclusively(path: str, data: bytes, temporary: str) -> bool:
     """Create a file that must not exist yet, complete from its first moment; return whether this call made it.
 
-    The content is written to ``temporary``.<random> first and gets its name by link(2): a crash leaves no empty file that
-    belongs to nobody. Where hard links are missing, or ``temporary`` lies on another filesystem, the file is created
+    The content is written to ``temporary``.<random> first and gets its name by link(2): a crash leaves no empty file
+    that belongs to nobody. Where hard links are missing, or ``temporary`` lies on another filesystem, the file is created
     in place (``create_exclusively``).
 
     Raises:

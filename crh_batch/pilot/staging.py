@@ -16,6 +16,7 @@ from typing import Any
 
 from crh_batch.errors import DataError, OutsideReference, TomodirError
 from crh_batch.ledger import durable
+from crh_batch.ledger.inputs import sha256_of
 
 _CHUNK = 1 << 20
 
@@ -152,12 +153,3 @@ def _was_written(entry: os.DirEntry[str], known: StagedInput) -> bool:
     if (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns):
         return False
     return status.st_size != known.size or sha256_of(entry.path) != known.sha256
-
-
-def sha256_of(path: str) -> str:
-    """Return a file's sum as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

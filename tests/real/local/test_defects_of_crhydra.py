@@ -1,24 +1,24 @@
-"""Where cr_hydra 0.4.0 goes wrong, and what must hold here instead: one test a defect, numbered as in the list of facts.
+"""Where cr_hydra 0.4.0 goes wrong, and what must hold here instead.
 
-| | defect | test |
-|--:|---|---|
-| 1 | the input is deleted after upload; edits made meanwhile are lost | edit_during_a_run_is_kept_and_runs_again |
-| 2 | a job is active before its input is removed, so its result can be deleted | run_that_ends_before_submit_does... |
-| 3 | two clients can both register one tomodir | clients_that_submit_at_once_share_the_tomodirs |
-| 4 | control files are rewritten in place; one empty .crh stops every retrieve | bad_control_files_stop_nobody_else |
-| 5 | nested or bad directories, an empty or latin-1 inv.ctr end the scan | whatever_lies_in_the_tree_the_rest_is_run |
-| 6 | a truncated volt.dat counts as modelled | truncated_volt_dat_is_modelled_again |
-| 7 | a failed run traps its input, and waiting never ends | run_without_its_program_ends_the_waiting_and_traps_nothing |
-| 8 | an error in the error path kills one worker after the other | one_pilot_survives_every_bad_tomodir |
-| 9 | a stale error.dat makes an error of a success; failures that exit with 0 look like successes | outcome_is_that_of_... |
-| 10 | the lock is released before "finished" is stored: two workers run one job | pilots_side_by_side_run_nothing_twice |
-| 11 | results are deleted from the store before the extracted files are durable | results_stay_in_the_pack_after_collecting |
-| 12 | the extraction guard is a string prefix: td1 may overwrite td10 | pack_that_points_into_another_tomodir_is_refused |
-| 13 | references outside the tomodir and symbolic links break in the archive | references_outside_and_links_are_followed |
-| 14 | more threads than CPUs starts no worker at all, silently | more_threads_than_cores_still_run |
-| 15 | credentials are printed, the user name is fixed, --help retrieves | nothing_secret_is_kept..., help_does_nothing... |
+One test a defect at least, named ``test_<number>_<what must hold>`` with the numbers of this list:
 
-All of them apply. 2 and 11 can only happen here in another form: inputs never move and packs are never deleted by collect.
+1.  The input is deleted after upload; edits made during the upload are lost.
+2.  A job is active before its input is removed: it can finish, be retrieved, and then be deleted.
+3.  Two clients can both register one tomodir (check, then create).
+4.  Control files are truncated and rewritten in place; one empty .crh stops every retrieve.
+5.  Nested tomodirs, one bad directory, an empty or latin-1 inv.ctr: an exception ends the whole scan.
+6.  A truncated volt.dat counts as modelled.
+7.  A failed run (missing binary) can never be retrieved: the input is trapped, waiting never ends.
+8.  A typing error in the error path kills the worker, so one bad job kills every worker in turn.
+9.  A stale error.dat turns a success into an error; failures that exit with 0 look like successes.
+10. The lock is released before "finished" is stored: two workers run the same job.
+11. Results are deleted from the store before the extracted files are durable.
+12. The extraction guard is a string prefix: ``td1`` may overwrite ``td10``.
+13. References outside the tomodir and symbolic links break in the archive.
+14. More threads than CPUs starts no worker and exits silently.
+15. Credentials are printed; the user name is fixed in the code; ``--help`` of crh_retrieve retrieves.
+
+All of them apply. 2 and 11 could only happen here in another form: inputs never move, and collect never deletes packs.
 """
 
 from __future__ import annotations

@@ -1,0 +1,144 @@
+"""Intents without an answer, and how pilots are ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from crh_batch.engines.pilots import end_pilots, settle_intents
+from crh_batch.errors import SchedulerError, Unreachable
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.identity import start_ticks, this_process
+from crh_batch.ledger.submissions import (
+    read_submissions,
+    record_intent,
+    record_refused,
+    record_started,
+    record_submitted,
+)
+from unit.engines.told import SQUEUE_SILENT, ToldHost, said
+from unit.ledger.making import make_batch
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Batch:
+    return make_batch(tmp_path, 1)
+
+
+def test_settle_when_the_scheduler_knows_the_token_then_its_job_id_is_written_down(batch: Batch) -> None:
+    """sbatch timed out, and had submitted all the same (seen)."""
+    intent = record_intent(batch.paths, "slurm", 1, 3)
+    host = ToldHost(squeue=said(f"4711_0|RUNNING|crh-{intent.token}|None\n4711_1|PENDING|crh-{intent.token}|None\n"))
+    settle_intents(batch, host)
+    (found,) = read_submissions(batch.paths)
+    assert (found.job_id, found.refused) == ("4711", "")
+    assert host.commands() == ["squeue"], "nothing is sent"
+
+
+def test_settle_when_the_job_has_ended_and_only_the_accounting_knows_it_then_its_job_id(batch: Batch) -> None:
+    intent = record_intent(batch.paths, "slurm", 1, 3)
+    settle_intents(batch, ToldHost(squeue=said(), sacct=said(f"4711_0|COMPLETED|crh-{intent.token}\n")))
+    assert read_submissions(batch.paths)[0].job_id == "4711"
+
+
+def test_settle_when_no_answer_knows_the_token_then_it_never_arrived(batch: Batch) -> None:
+    record_intent(batch.paths, "slurm", 1, 3)
+    settle_intents(batch, ToldHost(squeue=said()))
+    (found,) = read_submissions(batch.paths)
+    assert (found.job_id, found.refused) == ("", "it never reached the scheduler")
+
+
+@pytest.mark.parametrize("squeue", [SQUEUE_SILENT, said("", "", None)])
+def test_settle_when_the_scheduler_does_not_answer_then_nothing_may_be_sent(batch: Batch, squeue: object) -> None:
+    record_intent(batch.paths, "slurm", 1, 3)
+    host = ToldHost()
+    host.answers["squeue"] = squeue  # type: ignore[assignment]
+    with pytest.raises(Unreachable, match="may or may not have reached Slurm"):
+        settle_intents(batch, host)
+    assert read_submissions(batch.paths)[0].is_open
+
+
+def test_settle_when_all_intents_were_answered_then_silence_does_no_harm(batch: Batch) -> None:
+    record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "4711")
+    before = read_submissions(batch.paths)
+    assert not settle_intents(batch, ToldHost(squeue=SQUEUE_SILENT)).answered
+    assert read_submissions(batch.paths) == before
+
+
+def test_settle_when_a_local_pilot_was_not_written_down_then_it_counts_as_not_started(batch: Batch) -> None:
+    record_intent(batch.paths, "local", 0, 1)
+    host = ToldHost()
+    settle_intents(batch, host)
+    (found,) = read_submissions(batch.paths)
+    assert found.refused
+    assert host.asked == []
+
+
+def test_settle_when_two_are_open_then_each_is_settled_by_its_own_token(batch: Batch) -> None:
+    first, second = (record_intent(batch.paths, "slurm", threads, 3) for threads in (5, 1))
+    settle_intents(batch, ToldHost(squeue=said(f"4711_0|RUNNING|crh-{second.token}|None\n")))
+    found = {one.token: one for one in read_submissions(batch.paths)}
+    assert found[first.token].refused
+    assert found[second.token].job_id == "4711"
+
+
+def test_end_pilots_when_jobs_live_then_they_are_cancelled_and_dead_ones_are_not(batch: Batch) -> None:
+    alive = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 5, 3), "4711")
+    dead = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "4712")
+    record_refused(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "no")
+    squeue = said(f"4711_0|RUNNING|crh-{alive.token}|None\n4712_0|FAILED|crh-{dead.token}|None\n")
+    host = ToldHost(squeue=squeue, scancel=said())
+    end_pilots(batch, host)
+    assert host.asked[-1] == ("scancel", "4711")
+
+
+def test_end_pilots_when_the_scheduler_does_not_answer_then_it_is_cancelled_all_the_same(batch: Batch) -> None:
+    record_submitted(batch.paths, record_intent(batch.paths, "slurm", 5, 3), "4711")
+    host = ToldHost(squeue=SQUEUE_SILENT, scancel=said())
+    end_pilots(batch, host)
+    assert host.asked[-1] == ("scancel", "4711")
+
+
+def test_end_pilots_when_scancel_fails_then_it_says_so(batch: Batch) -> None:
+    record_submitted(batch.paths, record_intent(batch.paths, "slurm", 5, 3), "4711")
+    # tests/recorded/slurm/scancel-controller-down.
+    words = "scancel: error: Kill job error on job id 4711: Unable to contact slurm controller (connect failure)\n"
+    host = ToldHost(squeue=SQUEUE_SILENT, scancel=said("", words, 8))
+    with pytest.raises(SchedulerError, match="Unable to contact slurm controller") as caught:
+        end_pilots(batch, host)
+    assert (caught.value.argv, caught.value.exit_status) == ((), 8)
+
+
+def test_end_pilots_when_nothing_lives_then_nothing_is_asked_for(batch: Batch) -> None:
+    host = ToldHost()
+    end_pilots(batch, host)
+    assert host.asked == []
+
+
+@pytest.mark.timeout(30)
+def test_end_pilots_when_a_pilot_of_this_machine_lives_then_it_gets_sigterm(batch: Batch) -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    try:
+        who = dataclasses.replace(this_process(), pid=child.pid, started=start_ticks(child.pid) or 0)
+        record_started(batch.paths, record_intent(batch.paths, "local", 0, 1), who)
+        end_pilots(batch, ToldHost())
+        assert child.wait() == -signal.SIGTERM
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_end_pilots_when_the_number_is_another_processs_by_now_then_that_one_is_left_alone(batch: Batch) -> None:
+    child = subprocess.Popen(["sleep", "600"])
+    try:
+        who = dataclasses.replace(this_process(), pid=child.pid, started=(start_ticks(child.pid) or 0) - 1)
+        record_started(batch.paths, record_intent(batch.paths, "local", 0, 1), who)
+        end_pilots(batch, ToldHost())
+        assert child.poll() is None
+    finally:
+        child.kill()
+        child.wait()
