@@ -8,7 +8,6 @@
         MeshError               file
         DataError               file
         OutsideReference        reference
-      AlreadyRegistered       path, registrant; 1
       LedgerError             path; 3
         FilesystemUnfit
         PackDamaged             offset
@@ -87,22 +86,6 @@ class DataError(TomodirError):
 
 class OutsideReference(TomodirError):
     """A path in a .cfg file that can't be followed safely out of the tomodir."""
-
-
-class AlreadyRegistered(CrhBatchError):
-    """A tomodir's .crh file belongs to somebody else's living work.
-
-    Args:
-        registrant: who registered it and since when, for reading.
-    """
-
-    exit_code = 1
-
-    def __init__(self, message: str, next_step: str = "", path: str = "", registrant: str = "") -> None:
-        super().__init__(message, next_step)
-        self.args = (message, next_step, path, registrant)
-        self.path = path
-        self.registrant = registrant
 
 
 class LedgerError(CrhBatchError):

@@ -79,6 +79,13 @@ class Profile:
         for key in ("time_minutes", "warn_s", "max_threads", "throttle"):
             if getattr(self, key) < 0:
                 raise ProfileError(f"{key}: must not be negative", "Write 0 or more.", "", key)
+        if self.time_minutes and self.warn_s >= 60 * self.time_minutes:
+            raise ProfileError(
+                f"warn_s = {self.warn_s}: not shorter than the time limit of {self.time_minutes} minutes",
+                "Pilots would stop claiming as soon as they start: lower warn_s, or raise time_minutes.",
+                "",
+                "warn_s",
+            )
         for key in ("max_pilots", "charged_attempts"):
             if getattr(self, key) < 1:
                 raise ProfileError(f"{key}: must be at least 1", "Write 1 or more.", "", key)

@@ -20,6 +20,7 @@ from crh_batch.engines.local import LocalEngine
 from crh_batch.errors import SchedulerError
 from crh_batch.profile import Profile
 from crh_batch.report.as_json import check_json
+from crh_batch.report.registered import explain_registered
 from crh_batch.report.table import check_table, console, seconds_text
 
 
@@ -42,7 +43,7 @@ def command(
     """
     profile = profile_for(paths, from_file, max_threads=max_threads)
     survey = look_through(paths, from_file, match, _engine(engine, cores, profile))
-    left = {path: registration.describe() for path, registration in survey.registered}
+    left = explain_registered(survey.registered)
     if as_json:
         print_json(check_json(survey, left))
         return 1 if survey.problems else 0

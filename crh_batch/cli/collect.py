@@ -34,9 +34,7 @@ def command(batch: str, follow: bool, force: bool, as_json: bool) -> int:
     """
     targets = current_targets(batch)
     reports = {target.batch.batch_id: _collect(target, follow=follow, force=force) for target in targets}
-    code = max(
-        say_collected(target.batch, reports[target.batch.batch_id], tables=not as_json) for target in targets
-    )
+    code = max(say_collected(target, reports[target.batch.batch_id], tables=not as_json) for target in targets)
     if as_json:
         print_json(
             {

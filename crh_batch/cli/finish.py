@@ -80,7 +80,7 @@ def collect_all(batches: Sequence[Batch], *, force: bool = False, tables: bool =
             complain([error])
             code = max(code, error.exit_code)
             continue
-        code = max(code, say_collected(batch, report, tables=tables))
+        code = max(code, say_collected(Target(batch), report, tables=tables))
     return code
 
 
@@ -99,13 +99,14 @@ def collect_target(target: Target, *, force: bool = False, force_custody: bool =
         return collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
 
 
-def say_collected(batch: Batch, report: CollectReport, *, tables: bool = True) -> int:
-    """Tell what was collected and what failed; return the exit code: 0 only if the batch is complete and collected.
+def say_collected(target: Target, report: CollectReport, *, tables: bool = True) -> int:
+    """Tell what was collected and what failed; return the exit code: 0 only if all that is meant is in place.
 
     Args:
         tables: print what failed on stdout, which may be wanted for JSON alone.
     """
-    status = status_of(batch, lambda item_id, state: state.name is StateName.FAILED)
+    batch = target.batch
+    status = status_of(batch, lambda item_id, state: state.name is StateName.FAILED, target.only)
     talk(f"batch {batch.batch_id}: {report.collected} results put in place; {counts_line(status)}")
     talk_problems([(path, str(error)) for path, error in report.refused], "results stay in their packs")
     if tables:

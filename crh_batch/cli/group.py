@@ -49,15 +49,15 @@ class LazyGroup(click.Group):
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(crh_batch.__version__, package_name="crh-batch")
 def cli() -> None:
-    r"""Run CRMod and CRTomo directories (tomodirs) on clusters and workstations, each exactly once.
+    """Run CRMod and CRTomo directories (tomodirs) on clusters and workstations, each exactly once.
 
     \b
     A first run:    crh-batch demo survey && cd survey && crh-batch run
-    On a cluster:   crh-batch check; crh-batch submit; crh-batch wait && crh-batch collect
+    On a cluster:   crh-batch check; crh-batch submit; crh-batch wait; crh-batch collect
 
-    Exit codes: 0 all well, 1 some tomodirs failed or can't be run, 2 wrong usage, 3 the surroundings are at fault
-    (scheduler, program, filesystem).
-    """
+    Exit codes: 0 all well, 1 some tomodirs failed (check and run: or can't be run), 2 wrong usage, 3 the surroundings
+    are at fault (scheduler, program, filesystem).
+    """  # noqa: D301 - click's \\b keeps the lines of a paragraph apart
 
 
 def main() -> NoReturn:

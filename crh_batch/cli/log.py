@@ -8,6 +8,7 @@ from crh_batch.cli.common import talk
 from crh_batch.cli.targets import find_tomodir
 from crh_batch.errors import LedgerError
 from crh_batch.report.outputs import read_outputs
+from crh_batch.report.states import status_of
 
 
 @click.command("log")
@@ -16,6 +17,10 @@ def command(tomodir: str) -> int:
     """Print what the programs of TOMODIR's last attempt printed, its error.dat and the end of its inv.ctr."""
     batch, item_id = find_tomodir(tomodir)
     outputs = read_outputs(batch, item_id)
+    row = status_of(batch, lambda number, state: number == item_id).rows
+    if not outputs and row and row[0].error:
+        talk(f"{tomodir}: failed without output: {row[0].error}")
+        return 0
     if not outputs:
         raise LedgerError(
             f"{tomodir}: no attempt has ended with output yet",

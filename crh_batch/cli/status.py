@@ -11,7 +11,7 @@ from crh_batch.engines.living import look
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict
-from crh_batch.ledger.names import State, StateName
+from crh_batch.ledger.names import Failure, State, StateName
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.report.as_json import status_json
 from crh_batch.report.states import STATE_ORDER, Status, status_of
@@ -38,13 +38,11 @@ def command(batch: str, with_all: bool, wanted: str | None, as_json: bool) -> in
     target = find_target(batch)
 
     def picks(item_id: int, state: State) -> bool:
-        if target.only is not None and item_id not in target.only:
-            return False
         if wanted:
             return state.name.value == wanted
         return with_all or (not as_json and state.name in (StateName.RUNNING, StateName.FAILED))
 
-    status = status_of(target.batch, picks)
+    status = status_of(target.batch, picks, target.only)
     if wanted:
         for row in status.rows:
             click.echo(row.path.encode(errors="surrogateescape"))
@@ -91,7 +89,7 @@ def _hint(status: Status) -> None:
         talk("no pilot of this batch lives: crh-batch submit starts some")
     if status.counts[StateName.DONE]:
         talk("results are ready: crh-batch collect")
-    if status.counts[StateName.FAILED]:
+    if status.counts[StateName.FAILED] > status.failures[Failure.CANCELLED]:
         talk("failed: mend the input and submit again, or crh-batch retry; crh-batch log TOMODIR shows their output")
 
 

@@ -20,7 +20,7 @@ from crh_batch.cli.common import (
     talk_problems,
 )
 from crh_batch.cli.finish import collect_all, wait_with_bar
-from crh_batch.engines.base import Engine
+from crh_batch.engines.base import Engine, plural
 from crh_batch.engines.submit import SubmitReport, submit
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.plan.order import Planned, in_order
@@ -135,7 +135,8 @@ def _print_dry_run(survey: Survey, engine: Engine, *, as_json: bool) -> int:
         console().print(check_table(survey))
     for request in requests:
         talk(
-            f"{request.tomodirs} tomodirs with {request.threads} threads: {request.pilots} pilots, "
+            f"{plural(request.tomodirs, 'tomodir')} with {plural(request.threads, 'thread')}: "
+            f"{plural(request.pilots, 'pilot')}, "
             f"{bytes_text(request.memory_bytes)} each, about {seconds_text(request.estimate_s)} of one pilot"
         )
     for script in scripts:

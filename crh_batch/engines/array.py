@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from crh_batch.engines.base import SLURM, Started
+from crh_batch.engines.base import SLURM, Started, plural
 from crh_batch.engines.job_scripts import slurm_script
 from crh_batch.errors import HostError, SchedulerError
 from crh_batch.hosts.base import Host
@@ -66,6 +66,8 @@ class SlurmEngine:
             SchedulerError: sbatch refused (written down) or may have submitted (the intent stays open).
             HostError: sbatch can't be started.
         """
+        # A fault in the template must show before anything is written down.
+        self.scripts(batch.batch_id, requests)
         started = []
         for request in requests:
             submission = record_intent(batch.paths, self.name, request.threads, request.pilots)
@@ -73,7 +75,8 @@ class SlurmEngine:
             os.makedirs(_log_directory(batch, submission), exist_ok=True)
             durable.write_durable(script, self._script(batch.batch_id, submission.token, request).encode(), mode=0o777)
             submission = self._submit(batch, submission, script)
-            where = f"Slurm array {submission.job_id}: {request.pilots} pilots of {request.threads} cores"
+            size = f"{plural(request.pilots, 'pilot')} of {plural(request.threads, 'core')}"
+            where = f"Slurm array {submission.job_id}: {size}"
             started.append(Started(submission, where))
         return started
 

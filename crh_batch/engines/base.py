@@ -10,6 +10,12 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.submissions import Submission
 from crh_batch.plan.arrays import ArrayRequest
 
+
+def plural(count: int, noun: str) -> str:
+    """Return a number with its noun: 1 pilot, 2 pilots."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 SLURM = "slurm"
 LOCAL = "local"
 

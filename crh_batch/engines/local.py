@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from crh_batch.engines.base import LOCAL, Started
+from crh_batch.engines.base import LOCAL, Started, plural
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, Who, boot_id, login_name, pid_namespace, start_ticks, verdict_here
 from crh_batch.ledger.submissions import (
@@ -57,7 +57,9 @@ class LocalEngine:
         submission = record_intent(batch.paths, self.name, 0, 1)
         process = start_pilot(batch, submission, self.cores, self._scratch)
         submission = record_started(batch.paths, submission, _who(process.pid))
-        return [Started(submission, f"a pilot with {self.cores} cores on this machine, process {process.pid}")]
+        return [
+            Started(submission, f"a pilot with {plural(self.cores, 'core')} on this machine, process {process.pid}")
+        ]
 
 
 def pilot_argv(batch: Batch, submission_token: str, cores: int, scratch: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 
 from crh_batch.engines.base import LOCAL, SLURM
 from crh_batch.engines.living import Living, look
@@ -14,6 +15,11 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, verdict_here
 from crh_batch.ledger.submissions import read_submissions, record_refused, record_submitted
 from crh_batch.schedulers import slurm
+
+# How late a submission may appear that got no answer.
+LATE_S = 3.0
+# How long pilots that were told to end are waited for: TERM, five seconds, KILL, and the scheduler's cleaning up.
+END_WITHIN_S = 15.0
 
 
 def settle_intents(batch: Batch, host: Host) -> Living:
@@ -29,9 +35,12 @@ def settle_intents(batch: Batch, host: Host) -> Living:
         Unreachable: the scheduler doesn't answer, so nothing may be sent.
     """
     living = look(batch, host)
-    for submission in read_submissions(batch.paths):
-        if not submission.is_open:
-            continue
+    still_open = [one for one in read_submissions(batch.paths) if one.is_open]
+    if any(one.engine == SLURM and not living.job_id(one.token) for one in still_open):
+        # RACE: a controller that was silent when it was asked takes the job in together with this question, or after.
+        time.sleep(LATE_S)
+        living = look(batch, host)
+    for submission in still_open:
         if submission.engine == LOCAL:
             record_refused(batch.paths, submission, "the client ended before it had started a pilot")
         elif not living.answered:
@@ -47,7 +56,7 @@ def settle_intents(batch: Batch, host: Host) -> Living:
 
 
 def end_pilots(batch: Batch, host: Host) -> None:
-    """Cancel all jobs of a batch, and ask the pilots of this machine to end.
+    """Cancel all jobs of a batch, ask the pilots of this machine to end, and wait a little until they have.
 
     Raises:
         SchedulerError: scancel failed.
@@ -59,7 +68,14 @@ def end_pilots(batch: Batch, host: Host) -> None:
         if who is not None and verdict_here(who) is Verdict.ALIVE:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(who.pid, signal.SIGTERM)
-    ids = [one.job_id for one in submissions if one.engine == SLURM and one.job_id]
+    _cancel_jobs(host, [one.job_id for one in submissions if one.engine == SLURM and one.job_id])
+    deadline = time.monotonic() + END_WITHIN_S
+    while time.monotonic() < deadline and any(living.submission(one) is Verdict.ALIVE for one in submissions):
+        time.sleep(0.5)
+        living = look(batch, host)
+
+
+def _cancel_jobs(host: Host, ids: list[str]) -> None:
     if not ids:
         return
     done = host.run(slurm.cancel_argv(ids))

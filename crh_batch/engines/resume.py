@@ -77,7 +77,8 @@ def recover(batch: Batch, living: Living, custody: Custody, *, force: bool = Fal
 
 def count_states(batch: Batch) -> Counter[StateName]:
     """Count the tomodirs of a batch by state."""
-    return Counter(state.name for _, state in states(batch.paths, batch.items.ids, batch.settings.policy))
+    found = states(batch.paths, batch.items.ids, batch.settings.policy)
+    return Counter(state.name for _, state in found if state.name is not StateName.MOVED)
 
 
 def start_pilots(batch: Batch, engine: Engine, living: Living) -> list[Started]:

@@ -17,7 +17,7 @@ from crh_batch.ledger.inputs import changed_inputs
 from crh_batch.ledger.names import Failure, Marks, StateName, fail_mark, gather, list_shard
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
 from crh_batch.ledger.registration import Registration, remove_registration
-from crh_batch.ledger.session import holder_of, read_events
+from crh_batch.ledger.session import Session, holder_of, read_events
 
 _FORCE = "If nobody is at work on it, repeat with --force."
 
@@ -30,6 +30,7 @@ class TakeOver:
         self._stack = ExitStack()
         self._batches: dict[str, Batch] = {}
         self._custody: dict[str, Busy | None] = {}
+        self._sessions: dict[str, Session] = {}
         self._marks: dict[tuple[str, int], dict[int, Marks]] = {}
         self._failures: dict[tuple[str, str], dict[tuple[object, object], dict[str, object]]] = {}
 
@@ -51,6 +52,8 @@ class TakeOver:
             return self._free_from_batch(tomodir, registration)
         except CrhBatchError as error:
             return str(error)
+        except OSError as error:
+            return f"{registration.path}: can't be removed: {error.strerror or error}"
 
     def _free_flawed(self, registration: Registration) -> str | None:
         if not self._force:
@@ -80,7 +83,8 @@ class TakeOver:
             paths = BatchPaths(directory)
             try:
                 links = read_settings(paths).links
-                self._stack.enter_context(Custody(paths, links, force=self._force))
+                custody = self._stack.enter_context(Custody(paths, links, force=self._force))
+                self._sessions[directory] = custody.session
                 if not os.path.exists(paths.items):
                     write_items(paths, [])
                 self._custody[directory] = None
@@ -104,13 +108,22 @@ class TakeOver:
         if state.name is StateName.COLLECTED:
             return self._free_with_custody(registration)
         if state.name is StateName.DONE and self._force and self._changed_since_done(batch, item_id):
-            return self._free_with_custody(registration)
+            return self._move_away(batch, registration)
         if state.name is not StateName.FAILED:
             return ""
         why = self._why_failed_again(batch, batch.items[item_id], state.attempt, state.failure)
         if why and not self._force:
             return why
-        return self._free_with_custody(registration)
+        return self._move_away(batch, registration)
+
+    def _move_away(self, batch: Batch, registration: Registration) -> str | None:
+        """Free a tomodir that this batch will never finish, and say so in its names first."""
+        busy = self._take_custody(registration.batch_directory)
+        if busy is not None:
+            return busy.message
+        session = self._sessions[registration.batch_directory]
+        session.win(registration.item_id, "moved", batch.settings.links)
+        return _gone(registration)
 
     def _free_flawed_of(self, registration: Registration) -> str | None:
         if not self._force:

@@ -219,8 +219,8 @@ def publish_exclusively(path: str, data: bytes, temporary: str) -> bool:
     """Create a file that must not exist yet, complete from its first moment; return whether this call made it.
 
     The content is written to ``temporary``.<random> first and gets its name by link(2): a crash leaves no empty file
-    that belongs to nobody. Where hard links are missing, or ``temporary`` lies on another filesystem, the file is created
-    in place (``create_exclusively``).
+    that belongs to nobody. Where hard links are missing, or ``temporary`` lies on another filesystem, the file is
+    created in place (``create_exclusively``).
 
     Raises:
         OSError: anything but EEXIST.

@@ -8,10 +8,11 @@ A name is ``<id>.<mark>``, with the marks::
     collected           the results are in the tomodir
     retry.NNN           attempts up to NNN are forgiven
     held.NNN release.NNN   held if the last ``held`` is later than the last ``release``
+    moved               its input changed and it was submitted again: it is another batch's now
 
 Names are only ever added, so a stale listing is behind, never wrong: the state derived from fewer names is one that the
-tomodir was in. States: collected > done > the highest attempt (failed, running, or ready for the next one); a ready one
-that is held is ``held``.
+tomodir was in. States: moved > collected > done > the highest attempt (failed, running, or ready for the next one); a
+ready one that is held is ``held``.
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class StateName(str, Enum):
     FAILED = "failed"
     HELD = "held"
     COLLECTED = "collected"
+    MOVED = "moved"
 
 
 class State(NamedTuple):
@@ -96,7 +98,7 @@ class RetryPolicy:
 class Marks:
     """The names of one tomodir, by kind; a plain record that ``state`` reads."""
 
-    __slots__ = ("claimed", "collected", "done", "fails", "forgiven", "held", "released")
+    __slots__ = ("claimed", "collected", "done", "fails", "forgiven", "held", "moved", "released")
 
     def __init__(self) -> None:
         self.claimed = 0
@@ -106,6 +108,7 @@ class Marks:
         self.released = 0
         self.done = False
         self.collected = False
+        self.moved = False
 
     def add(self, kind: str, number: int, failure: str) -> None:
         """Take in one parsed name; unknown kinds are a newer version's and are passed over."""
@@ -117,6 +120,8 @@ class Marks:
             self.done = True
         elif kind == "collected":
             self.collected = True
+        elif kind == "moved":
+            self.moved = True
         elif kind == "retry":
             self.forgiven = max(self.forgiven, number)
         elif kind == "held":
@@ -137,6 +142,8 @@ class Marks:
         """Return the state that these names add up to."""
         last = max(self.claimed, max(self.fails, default=0))
         failure = self.fails.get(last)
+        if self.moved:
+            return State(StateName.MOVED, last)
         if self.collected:
             return State(StateName.COLLECTED, last)
         if self.done:

@@ -41,8 +41,12 @@ WATCH_S = 5.0
 MAX_FAILURES_IN_A_ROW = 10
 # How long programs may go on after a warning signal of which nobody said how long before the end it comes.
 NOTICE_S = 20.0
+# How much later than its program a pilot may hear of a signal that was sent to both.
+SIGNAL_LAG_S = 1.0
 # A claim must have a fair chance to finish before the job's end.
 TIME_MARGIN = 1.2
+# With at least this share of its time left a job is fresh.
+FRESH_JOB = 0.9
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ class Pilot:
         self._finished = 0
         self._failed = 0
         self._slots_at_work = 0
+        self._started = session.header.started
+        self._unfit = 0
         # Removing directories takes as long as a small model, so no slot waits for it.
         self._discards: queue.SimpleQueue[Attempt | None] = queue.SimpleQueue()
         self._reading, self._waking = os.pipe()
@@ -121,7 +127,10 @@ class Pilot:
             failed=self._failed,
             why=self._stopping or "nothing left to do",
             cpu_s=round(time.process_time(), 3),
+            unfit=self._unfit,
         )
+        if self._unfit:
+            print(f"{self._unfit} tomodirs were left: they may not fit into the time that was left", file=sys.stderr)
         with contextlib.suppress(OSError):
             self._session.sync()
         self._pack.close()
@@ -267,6 +276,7 @@ class Pilot:
             item = self._batch.items[candidate.item_id]
             if not self._fits(item):
                 lane.chooser.skip(candidate.item_id)
+                self._unfit += 1
                 continue
             if self._win(candidate, links):
                 lane.chooser.won()
@@ -279,8 +289,13 @@ class Pilot:
         return self._session.win(candidate.item_id, claim_mark(candidate.attempt), links)
 
     def _fits(self, item: Item) -> bool:
+        """Return whether a tomodir may be begun: estimates are guesses, so a fresh job tries whatever there is."""
         end = self._options.end_time
-        return end is None or time.time() + TIME_MARGIN * item.estimate_s + self._options.grace_s < end
+        if end is None:
+            return True
+        usable_s = end - self._options.grace_s - time.time()
+        whole_s = end - self._options.grace_s - self._started
+        return usable_s > 0 and usable_s >= min(TIME_MARGIN * item.estimate_s, FRESH_JOB * whole_s)
 
     def _run_claim(self, lane: Lane, item: Item, number: int) -> None:
         attempt: Attempt | None = None
@@ -315,9 +330,16 @@ class Pilot:
         if self._deadline is not None and time.time() >= self._deadline:
             attempt.end(Failure.WALLTIME.value)
         began = time.monotonic()
-        result = stages.run(self._batch, attempt, self._guard, self._on_stage)
+        result = stages.run(self._batch, attempt, self._guard, self._on_stage, self._is_stopping)
         self._lanes.short_runs = time.monotonic() - began < SHORT_RUN_S
         return result
+
+    def _is_stopping(self) -> bool:
+        """Return whether this pilot was told to end; RACE: the same signal may reach it a moment after its program."""
+        deadline = time.monotonic() + SIGNAL_LAG_S
+        while not self._stopping and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return bool(self._stopping)
 
     def _give_back_unstaged(self, item: Item, number: int, error: OSError) -> NoReturn:
         """Give an attempt back that can't be staged here: the node is at fault, not the tomodir.

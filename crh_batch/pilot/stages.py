@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +28,8 @@ from crh_batch.tomodir.outcome import JUDGES, Exit, Outcome
 
 # What of a program's stderr is looked at for its last words.
 _STDERR_TAIL = 16_384
+# By SIGTERM, or with the status that CRTomo gives itself then (seen).
+_TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 @dataclass
@@ -77,11 +80,19 @@ def prepare(batch: Batch, item: Item, number: int, scratch: str) -> Attempt:
     return attempt
 
 
-def run(batch: Batch, attempt: Attempt, guard: Guard, on_stage: Callable[[Attempt], None]) -> Result:
+def run(
+    batch: Batch,
+    attempt: Attempt,
+    guard: Guard,
+    on_stage: Callable[[Attempt], None],
+    is_stopping: Callable[[], bool] = lambda: False,
+) -> Result:
     """Run an attempt's stages in order up to the first that fails.
 
     Args:
         on_stage: called as each program has started.
+        is_stopping: asked when a program was ended by SIGTERM: whether that was the job's end, for a scheduler signals
+            the programs together with the pilot.
     """
     began = time.time()
     records: list[dict[str, Any]] = []
@@ -93,6 +104,9 @@ def run(batch: Batch, attempt: Attempt, guard: Guard, on_stage: Callable[[Attemp
             break
         attempt.stage = str(stage["stage"])
         record, failure, error = _run_stage(batch, attempt, stage, guard, on_stage)
+        if failure is Failure.CRASH and record.get("exit_status") in _TERMINATED and is_stopping():
+            failure, error = _ended(Failure.WALLTIME.value)
+            record.update(outcome=failure.value, error=error)
         records.append(record)
         if failure is not None:
             break

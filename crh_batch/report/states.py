@@ -11,7 +11,8 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import Failure, State, StateName, claim_mark, fail_mark, states
 from crh_batch.ledger.session import SessionHeader, holder_of, read_events, read_header
 
-STATE_ORDER = tuple(StateName)
+# A tomodir that moved to another batch is no longer this one's, so it is not counted.
+STATE_ORDER = tuple(name for name in StateName if name is not StateName.MOVED)
 
 
 @dataclass
@@ -87,12 +88,19 @@ def count(batch: Batch) -> Status:
     return status_of(batch, lambda item_id, state: False)
 
 
-def status_of(batch: Batch, wanted: Callable[[int, State], bool]) -> Status:
-    """Count the states, and look up the details of those tomodirs that ``wanted`` picks."""
+def status_of(batch: Batch, wanted: Callable[[int, State], bool], only: frozenset[int] | None = None) -> Status:
+    """Count the states, and look up the details of those tomodirs that ``wanted`` picks.
+
+    Args:
+        only: numbers of the tomodirs that are meant; None means all.
+    """
     counts: Counter[StateName] = Counter()
     failures: Counter[Failure] = Counter()
     chosen = []
-    for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy):
+    ids = batch.items.ids if only is None else [item_id for item_id in batch.items.ids if item_id in only]
+    for item_id, state in states(batch.paths, ids, batch.settings.policy):
+        if state.name is StateName.MOVED:
+            continue
         counts[state.name] += 1
         if state.name is StateName.FAILED and state.failure is not None:
             failures[state.failure] += 1

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable, UnreadableAnswer
+from crh_batch.errors import MaybeSubmitted, ProfileError, SchedulerError, Unreachable, UnreadableAnswer
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
 from crh_batch.schedulers.base import ArrayScript, JobRow, JobState
@@ -256,8 +256,14 @@ def nodes_argv(partition: str) -> list[str]:
 
 
 def parse_cores(done: Completed, partition: str) -> int:
-    """Return the cores of a partition's largest node; of the default partition where none is named; 0 if unknown."""
+    """Return the cores of a partition's largest node; of the default partition where none is named; 0 if unknown.
+
+    Raises:
+        ProfileError: there is no such partition.
+    """
     found = 0
+    if partition and done.exit_status == 0 and not done.stdout.strip():
+        raise ProfileError(f"partition {partition}: Slurm knows none of this name", "See sinfo.", "", "partition")
     for line in done.stdout.splitlines() if done.exit_status == 0 else ():
         parts = line.split("|")
         if len(parts) >= 2 and (partition or parts[0].endswith("*")):

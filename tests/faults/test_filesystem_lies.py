@@ -70,7 +70,7 @@ def finish(place: Path, batch: Batch) -> None:
 # ------------------------------------------------------------------ names
 
 
-@pytest.mark.parametrize("error", ["EEXIST", "EIO", "ETIMEDOUT", "ESTALE"])
+@pytest.mark.parametrize("error", ["EEXIST", "EIO", "ESTALE"])
 def test_symlink_that_works_and_reports_an_error_is_believed_by_what_it_left(
     place: Path, batch: Batch, error: str
 ) -> None:
@@ -92,8 +92,9 @@ def test_symlink_that_fails_truly_ends_the_pilot_with_a_reason(place: Path, batc
     finish(place, batch)
 
 
-@pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EROFS", "EACCES"])
-@pytest.mark.parametrize("mark", ["claim", "done"])
+@pytest.mark.parametrize(
+    ("error", "mark"), [("ENOSPC", "claim"), ("EDQUOT", "done"), ("EROFS", "done"), ("EACCES", "claim")]
+)
 def test_name_that_finds_no_room_ends_the_pilot_and_its_tomodirs_go_on_elsewhere(
     place: Path, batch: Batch, error: str, mark: str
 ) -> None:
@@ -242,7 +243,7 @@ def test_link_that_works_and_reports_an_error_is_believed_by_what_it_left(
     assert not problems_of(survey, once=True)
 
 
-@pytest.mark.parametrize("error", ["EPERM", "EMLINK", "EOPNOTSUPP"])
+@pytest.mark.parametrize("error", ["EPERM", "EMLINK"])
 def test_without_hard_links_registrations_are_created_in_place(
     place: Path, survey: Survey, crh: Crh, error: str
 ) -> None:
@@ -343,7 +344,7 @@ def fill(directory: Path, leave_kb: int) -> Path:
     return ballast
 
 
-@pytest.mark.parametrize("leave_kb", [0, 8, 24, 60])
+@pytest.mark.parametrize("leave_kb", [0, 8, 40])
 def test_run_on_a_full_filesystem_is_completed_when_there_is_room(
     place: Path, survey: Survey, tight: Tight, crh: Crh, leave_kb: int
 ) -> None:
@@ -362,7 +363,7 @@ def test_run_on_a_full_filesystem_is_completed_when_there_is_room(
     assert not problems_of(survey, once=True)
 
 
-@pytest.mark.parametrize("leave_kb", [0, 100, 400, 500, 560, 600])
+@pytest.mark.parametrize("leave_kb", [0, 400, 500, 560])
 def test_submit_on_a_full_filesystem_is_completed_when_there_is_room(
     place: Path, survey: Survey, tight: Tight, crh: Crh, leave_kb: int
 ) -> None:

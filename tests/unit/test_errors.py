@@ -98,7 +98,6 @@ def test_error_when_it_ends_a_command_then_its_exit_code_is_a_documented_one(kin
     ("kind", "exit_code"),
     [
         (errors.TomodirError, 1),
-        (errors.AlreadyRegistered, 1),
         (errors.ProfileError, 2),
         (errors.UsageError, 2),
         (errors.BatchNotFound, 2),

@@ -192,7 +192,7 @@ def test_journey_from_check_to_collect(demo: Path, crh: Crh, scratch: Path) -> N
         provenance = json.loads((demo / name / "exe/crh.json").read_text())
         assert list(provenance["stages"]) == ["modelling", "inversion"]
     assert not (demo / names[-1] / "exe/error.dat").exists(), "of a failed run nothing is put in place"
-    assert {path for path in now if "broken" in path} == {path for path in inputs if "broken" in path}
+    assert {path for path in now if "broken/" in path} == {path for path in inputs if "broken/" in path}
     assert not any(scratch.iterdir())
 
     again = crh("collect", cwd=demo, code=1)

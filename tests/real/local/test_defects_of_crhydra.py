@@ -330,11 +330,11 @@ def test_8_one_pilot_survives_every_bad_tomodir(tmp_path: Path, crh: Crh, progra
         assert states[str(model.relative_to(root))] == ("failed" if number % 2 else "collected"), bad[number // 2]
     pilots = [path for path in (only_batch(root) / "sessions").iterdir() if not path.name.startswith("client")]
     assert len(pilots) == 1
-    for one in status["tomodirs"]:
-        if one["state"] == "failed":
-            assert one["error"], one
-            crh("show", one["path"], cwd=root, code=1)
-            crh("log", one["path"], cwd=root, code=None)
+    failed = {bad[int(one["path"][-5:]) // 2]: one for one in status["tomodirs"] if one["state"] == "failed"}
+    assert all(one["error"] for one in failed.values())
+    for kind in ("nul", "huge", "names"):
+        crh("show", failed[kind]["path"], cwd=root, code=1)
+        crh("log", failed[kind]["path"], cwd=root, code=None)
 
 
 # ------------------------------------------------------------------ 9

@@ -179,9 +179,13 @@ def test_refused_submission_is_kept_and_sent_by_the_next_command(
     slurm_env: SlurmCluster, survey: Path, crh: Crh
 ) -> None:
     write_demo(survey / "demo", 2)
-    (survey / "crh-batch.toml").write_text('partition = "nowhere"\n')
+    (survey / "crh-batch.toml").write_text('partition = "wrok"\n')
+    assert "Slurm knows none of this name" in crh("submit", cwd=survey, local=False, code=2).stderr
+    assert not batches_of(str(survey))
+
+    (survey / "crh-batch.toml").write_text('constraint = "bigmem"\n')
     refused = crh("submit", cwd=survey, local=False, code=3)
-    assert "Invalid partition name" in refused.stderr, refused.stderr
+    assert "Invalid feature specification" in refused.stderr, refused.stderr
     (survey / "crh-batch.toml").write_text('partition = "work"\n')
     crh("submit", "--wait", "--collect", cwd=survey, local=False)
     assert len(batches_of(str(survey))) == 1, "the kept batch was sent, no second one was made"
@@ -265,3 +269,18 @@ def test_shared_tomodirs_give_the_measured_results(slurm_env: SlurmCluster, surv
 
 def _seconds(one: dict[str, Any]) -> float:
     return sum(float(runs[0]["wall_s_indicative"]) for runs in one["runs"].values())
+
+
+def test_mended_input_runs_again_in_a_new_batch_and_the_old_one_forgets_it(
+    slurm_env: SlurmCluster, survey: Path, crh: Crh
+) -> None:
+    *_, broken = write_demo(survey / "demo", 1, with_broken=True)
+    crh("submit", "--wait", "--collect", cwd=survey, local=False, code=1)
+    noise = survey / "demo" / broken / "exe" / "crt.noisemod"
+    good = next(path for path in survey.rglob("crt.noisemod") if path != noise)
+    noise.write_bytes(good.read_bytes())
+    crh("submit", "--wait", "--collect", cwd=survey, local=False)
+    assert [len(Batch(directory).items) for directory in batches_of(str(survey))] == [2, 1]
+    crh("collect", cwd=survey, local=False)
+    old = json.loads(crh("status", "--json", batches_of(str(survey))[0], cwd=survey, local=False).stdout)
+    assert old["complete"] and old["counts"]["collected"] == 1

@@ -234,8 +234,5 @@ def test_remember_missing_when_nothing_can_be_written_then_it_still_answers(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``status`` is for those who may only read, too."""
-    from crh_batch.ledger import durable
-    from unit.ledger.making import failing
-
     monkeypatch.setattr(durable.calls, "open", failing(13))
     assert remember_missing(batch, ["a"], now=0.0) == NOTHING

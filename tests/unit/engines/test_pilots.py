@@ -11,6 +11,7 @@ import pytest
 
 from crh_batch.engines.pilots import end_pilots, settle_intents
 from crh_batch.errors import SchedulerError, Unreachable
+from crh_batch.hosts.base import Completed
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import start_ticks, this_process
 from crh_batch.ledger.submissions import (
@@ -22,6 +23,27 @@ from crh_batch.ledger.submissions import (
 )
 from unit.engines.told import SQUEUE_SILENT, ToldHost, said
 from unit.ledger.making import make_batch
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    """Nothing here really waits."""
+    made = Time()
+    monkeypatch.setattr("crh_batch.engines.pilots.time", made)
+    return made
 
 
 @pytest.fixture
@@ -50,6 +72,18 @@ def test_settle_when_no_answer_knows_the_token_then_it_never_arrived(batch: Batc
     settle_intents(batch, ToldHost(squeue=said()))
     (found,) = read_submissions(batch.paths)
     assert (found.job_id, found.refused) == ("", "it never reached the scheduler")
+
+
+def test_settle_when_the_job_appears_only_after_a_moment_then_it_is_found(batch: Batch, clock: Time) -> None:
+    """A controller that was silent takes the job in together with the first question after it (seen)."""
+    intent = record_intent(batch.paths, "slurm", 1, 3)
+
+    def squeue(argv: tuple[str, ...]) -> Completed:
+        return said(f"4711_0|PENDING|crh-{intent.token}|None\n" if clock.now else "")
+
+    settle_intents(batch, ToldHost(squeue=squeue))
+    (found,) = read_submissions(batch.paths)
+    assert (found.job_id, found.refused) == ("4711", "")
 
 
 @pytest.mark.parametrize("squeue", [SQUEUE_SILENT, said("", "", None)])
@@ -86,21 +120,52 @@ def test_settle_when_two_are_open_then_each_is_settled_by_its_own_token(batch: B
     assert found[second.token].job_id == "4711"
 
 
-def test_end_pilots_when_jobs_live_then_they_are_cancelled_and_dead_ones_are_not(batch: Batch) -> None:
+class Queue:
+    """squeue and scancel of two jobs: 4711 runs until it is cancelled and a moment longer, 4712 has failed."""
+
+    def __init__(self, alive: str, dead: str, clock: Time, *, ends_after_s: float = 1.0) -> None:
+        self._alive, self._dead, self._clock, self._ends_after_s = alive, dead, clock, ends_after_s
+        self._cancelled_at: float | None = None
+
+    def squeue(self, argv: tuple[str, ...]) -> Completed:
+        cancelled = self._cancelled_at
+        over = cancelled is not None and self._clock.now >= cancelled + self._ends_after_s
+        state = "CANCELLED" if over else "RUNNING" if cancelled is None else "COMPLETING"
+        return said(f"4711_0|{state}|crh-{self._alive}|None\n4712_0|FAILED|crh-{self._dead}|None\n")
+
+    def scancel(self, argv: tuple[str, ...]) -> Completed:
+        self._cancelled_at = self._clock.now
+        return said()
+
+
+def two_jobs(batch: Batch) -> tuple[str, str]:
     alive = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 5, 3), "4711")
     dead = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "4712")
     record_refused(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "no")
-    squeue = said(f"4711_0|RUNNING|crh-{alive.token}|None\n4712_0|FAILED|crh-{dead.token}|None\n")
-    host = ToldHost(squeue=squeue, scancel=said())
+    return alive.token, dead.token
+
+
+def test_end_pilots_when_jobs_live_then_they_are_cancelled_and_waited_for_and_dead_ones_are_not(
+    batch: Batch, clock: Time
+) -> None:
+    queue = Queue(*two_jobs(batch), clock)
+    host = ToldHost(squeue=queue.squeue, scancel=queue.scancel)
     end_pilots(batch, host)
-    assert host.asked[-1] == ("scancel", "4711")
+    assert [argv for argv in host.asked if argv[0] == "scancel"] == [("scancel", "4711")]
+    assert clock.now == 1.0
+
+
+def test_end_pilots_when_a_job_does_not_end_then_it_is_not_waited_for_for_ever(batch: Batch, clock: Time) -> None:
+    queue = Queue(*two_jobs(batch), clock, ends_after_s=1e9)
+    end_pilots(batch, ToldHost(squeue=queue.squeue, scancel=queue.scancel))
+    assert 5.0 < clock.now < 60.0
 
 
 def test_end_pilots_when_the_scheduler_does_not_answer_then_it_is_cancelled_all_the_same(batch: Batch) -> None:
     record_submitted(batch.paths, record_intent(batch.paths, "slurm", 5, 3), "4711")
     host = ToldHost(squeue=SQUEUE_SILENT, scancel=said())
     end_pilots(batch, host)
-    assert host.asked[-1] == ("scancel", "4711")
+    assert ("scancel", "4711") in host.asked
 
 
 def test_end_pilots_when_scancel_fails_then_it_says_so(batch: Batch) -> None:

@@ -21,7 +21,7 @@ from crh_batch.ledger.names import (
 from unit.ledger.making import make_batch, make_item, make_names
 
 THREE = RetryPolicy(charged_attempts=3, walltime_attempts=5)
-READY, RUNNING, DONE, FAILED, HELD, COLLECTED = StateName
+READY, RUNNING, DONE, FAILED, HELD, COLLECTED, MOVED = StateName
 
 
 def state_of(*marks: str, policy: RetryPolicy = THREE) -> State:
@@ -34,6 +34,10 @@ def state_of(*marks: str, policy: RetryPolicy = THREE) -> State:
         (["claim.001"], (RUNNING, 1, None)),
         (["claim.001", "done"], (DONE, 1, None)),
         (["claim.001", "done", "collected"], (COLLECTED, 1, None)),
+        # Another batch's now, whatever came before or comes after.
+        (["fail.001.input", "moved"], (MOVED, 1, None)),
+        (["claim.001", "done", "moved"], (MOVED, 1, None)),
+        (["moved", "claim.002", "fail.002.crash", "retry.002", "held.001", "collected"], (MOVED, 2, None)),
         # Collected counts even if a listing lacks the rest.
         (["collected"], (COLLECTED, 0, None)),
         (["claim.001", "fail.001.crash"], (READY, 2, "crash")),

@@ -13,7 +13,7 @@ from crh_batch.ledger.names import Failure, Marks, RetryPolicy, State, StateName
 
 POLICY = RetryPolicy(charged_attempts=2, walltime_attempts=3)
 CLASSES = [failure.value for failure in Failure]
-FINAL_STATES = (StateName.DONE, StateName.COLLECTED)
+FINAL_STATES = (StateName.DONE, StateName.COLLECTED, StateName.MOVED)
 
 Mark = tuple[str, int, str]
 
@@ -21,7 +21,7 @@ attempts = st.integers(1, 5)
 any_mark = st.one_of(
     st.tuples(st.sampled_from(["claim", "retry", "held", "release", "paused"]), attempts, st.just("")),
     st.tuples(st.just("fail"), attempts, st.sampled_from([*CLASSES, "radiation"])),
-    st.tuples(st.sampled_from(["done", "collected"]), st.just(0), st.just("")),
+    st.tuples(st.sampled_from(["done", "collected", "moved"]), st.just(0), st.just("")),
 )
 
 
@@ -51,15 +51,13 @@ def test_state_when_names_are_listed_twice_then_it_is_the_same(marks: list[Mark]
 
 @given(st.lists(any_mark, max_size=12))
 def test_state_when_names_are_added_then_it_never_goes_back(marks: list[Mark]) -> None:
-    """Collected and done are final, in this order; attempts only count up."""
+    """Moved, collected and done are final, in this order; attempts only count up."""
     before = state_of([])
     for number in range(1, len(marks) + 1):
         after = state_of(marks[:number])
         assert last_attempt(after) >= last_attempt(before)
-        if before.name is StateName.COLLECTED:
-            assert after.name is StateName.COLLECTED
-        if before.name is StateName.DONE:
-            assert after.name in FINAL_STATES
+        if before.name in FINAL_STATES:
+            assert after.name in FINAL_STATES[FINAL_STATES.index(before.name) :]
         if before.name is StateName.FAILED and after.name not in (*FINAL_STATES, StateName.FAILED):
             # Only somebody's retry, a later attempt, or a better word on an attempt that was taken for charged.
             kind, attempt, failure = marks[number - 1]

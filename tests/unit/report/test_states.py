@@ -19,7 +19,7 @@ from crh_batch.report.outputs import read_outputs
 from crh_batch.report.states import Row, Status, count, status_of
 from unit.ledger.making import INVERSION, MODELLING, begin, finish, make_batch, make_item, make_names
 
-READY, RUNNING, DONE, FAILED, HELD, COLLECTED = StateName
+READY, RUNNING, DONE, FAILED, HELD, COLLECTED, MOVED = StateName
 
 
 def everything(batch: Batch) -> Status:
