@@ -95,8 +95,10 @@ def find_tomodir(tomodir: str) -> tuple[Batch, int]:
     registration = read_registration(place)
     if registration is not None and not registration.flaw and os.path.isdir(registration.batch_directory):
         batch = open_batch(registration.batch_directory)
-        if registration.item_id in batch.items:
-            return batch, registration.item_id
+        item_id = registration.item_id
+        # A copy's .crh speaks of the original, and a half-made batch's number means nothing in another batch.
+        if item_id in batch.items and os.path.abspath(batch.tomodir(batch.items[item_id])) == place:
+            return batch, item_id
     for directory in reversed(find_batches(os.path.dirname(place))):
         batch = Batch(directory)
         path = os.path.relpath(place, batch.paths.root)

@@ -7,6 +7,7 @@ without it is what a client left that died while registering.
 from __future__ import annotations
 
 import array
+import contextlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from crh_batch.ledger.names import RetryPolicy
 from crh_batch.ledger.paths import MAX_ITEMS, SHARD_SIZE, STATE_DIRECTORY, BatchPaths
 
 SCHEMA = 1
+_STAMP = "%Y%m%d-%H%M%S"
 _BATCH_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4,}\Z")
 
 
@@ -270,7 +272,7 @@ def new_batch(root: str, count: int) -> BatchPaths:
             "Submit parts of the tree one after another.",
             root,
         )
-    batch_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{durable.random_word(4)}"
+    batch_id = f"{_next_stamp(root)}-{durable.random_word(4)}"
     paths = BatchPaths(os.path.join(root, STATE_DIRECTORY, batch_id))
     try:
         os.makedirs(os.path.dirname(paths.directory), exist_ok=True)
@@ -286,6 +288,25 @@ def new_batch(root: str, count: int) -> BatchPaths:
             paths.directory,
         ) from error
     return paths
+
+
+def _next_stamp(root: str) -> str:
+    """Return the time that a new batch's name begins with: now, but later than those of all batches of the root.
+
+    Names of batches are compared to tell which is newer, and clocks of login nodes differ, or are set back.
+    """
+    now = time.time()
+    for name in _batch_names(root):
+        with contextlib.suppress(ValueError):
+            now = max(now, time.mktime(time.strptime(name[:15], _STAMP)) + 1)
+    return time.strftime(_STAMP, time.localtime(now))
+
+
+def _batch_names(root: str) -> list[str]:
+    try:
+        return sorted(name for name in os.listdir(os.path.join(root, STATE_DIRECTORY)) if is_batch_id(name))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def write_settings(paths: BatchPaths, settings: Settings) -> None:
@@ -312,12 +333,8 @@ def is_batch_id(name: str) -> bool:
 
 def batches_of(root: str) -> list[str]:
     """Return the directories of all batches of a root that count, oldest first."""
-    state = os.path.join(root, STATE_DIRECTORY)
-    try:
-        names = sorted(name for name in os.listdir(state) if is_batch_id(name))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [path for path in (os.path.join(state, name) for name in names) if counts(path)]
+    paths = [os.path.join(root, STATE_DIRECTORY, name) for name in _batch_names(root)]
+    return [path for path in paths if counts(path)]
 
 
 def counts(directory: str) -> bool:

@@ -24,6 +24,7 @@ from crh_batch.ledger.session import Session, read_events
 from faults.lies import Fault, argv_with, install
 from faults.surveys import (
     Survey,
+    crh_argv,
     events_in,
     make_survey,
     make_tool_batch,
@@ -285,6 +286,22 @@ def test_submit_without_room_says_so_and_the_next_one_goes_on(
 # ------------------------------------------------------------------ collect
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> Survey:
+    """Five small models that were run and not collected, to be copied."""
+    directory = tmp_path_factory.mktemp("finished")
+    survey = make_survey(directory / "survey", 5, programs)
+    subprocess.run(
+        crh_argv("submit", "--engine", "local", "--wait"),
+        cwd=survey.root,
+        env={**os.environ, "XDG_CONFIG_HOME": str(directory)},
+        capture_output=True,
+        check=True,
+    )
+    wait_for_quiet(survey.root)
+    return survey
+
+
 COLLECT_FAULTS = (
     Fault("write", r"sessions/", "ENOSPC", part=0.5),
     Fault("symlink", r"custody\.\d+$", "ENOSPC"),
@@ -299,10 +316,9 @@ COLLECT_FAULTS = (
 
 @pytest.mark.parametrize("fault", COLLECT_FAULTS, ids=lambda fault: f"{fault.call} {fault.path} {fault.error}")
 def test_collect_that_breaks_off_is_completed_by_the_next_one(
-    place: Path, survey: Survey, crh: Crh, fault: Fault
+    place: Path, finished: Survey, crh: Crh, fault: Fault
 ) -> None:
-    crh("submit", "--engine", "local", "--wait", cwd=survey.root)
-    wait_for_quiet(survey.root)
+    survey = finished.copy(place / "survey")
     client(survey, "collect", faults=(fault,))
 
     done = crh("collect", cwd=survey.root, code=None)
@@ -345,13 +361,11 @@ def fill(directory: Path, leave_kb: int) -> Path:
 
 
 @pytest.mark.parametrize("leave_kb", [0, 8, 40])
-def test_run_on_a_full_filesystem_is_completed_when_there_is_room(
-    place: Path, survey: Survey, tight: Tight, crh: Crh, leave_kb: int
+def test_collect_on_a_full_filesystem_is_completed_when_there_is_room(
+    finished: Survey, tight: Tight, crh: Crh, leave_kb: int
 ) -> None:
     directory = tight(3000)
-    survey = survey.copy(directory / "survey")
-    crh("submit", "--engine", "local", "--wait", cwd=survey.root)
-    wait_for_quiet(survey.root)
+    survey = finished.copy(directory / "survey")
     ballast = fill(directory, leave_kb)
     ended = crh("collect", cwd=survey.root, code=None)
     if leave_kb < 24:

@@ -83,13 +83,13 @@ def test_every_command_works_on_every_name(tmp_path: Path, models: list[Path], c
     for name in NAMES.values():
         assert name + b"\n" in listed
     crh("status", "--all", cwd=survey)
-    for name in map(decoded, TRICKY):
-        shown = json.loads(crh("show", "--json", "--", name, cwd=survey).stdout)
-        assert (shown["path"], shown["state"]) == (name, "done")
-    for name in ("newline", "not utf-8", "command"):
-        text = crh("show", "--", decoded(NAMES[name]), cwd=survey).stdout
+    for path in map(decoded, TRICKY):
+        shown = json.loads(crh("show", "--json", "--", path, cwd=survey).stdout)
+        assert (shown["path"], shown["state"]) == (path, "done")
+    for key in ("newline", "not utf-8", "carriage return"):
+        text = crh("show", "--", decoded(NAMES[key]), cwd=survey).stdout
         assert "\x1b" not in text
-        assert "CRMod" in crh("log", "--", decoded(NAMES[name]), cwd=survey).stdout
+        assert "CRMod" in crh("log", "--", decoded(NAMES[key]), cwd=survey).stdout
 
     crh("collect", cwd=survey)
     for name, sums in inputs.items():

@@ -87,9 +87,11 @@ def make_names(batch: Batch, *names: str, token: str = "nobody") -> None:
         os.symlink(f"../../sessions/{token}.crh", batch.paths.name(int(number), mark))
 
 
-def begin(batch: Batch, label: str = "slurm-77_3-r0", *, who: Who | None = None, job: Job | None = None) -> Session:
+def begin(
+    batch: Batch, label: str = "slurm-77_3-r0", *, who: Who | None = None, job: Job | None = None, submission: str = ""
+) -> Session:
     """A pilot's session; ``who`` makes it another process's."""
-    session = Session.begin(batch.paths, "pilot", label=label, job=job, submission="subm")
+    session = Session.begin(batch.paths, "pilot", label=label, job=job, submission=submission)
     if who is not None:
         session.header = dataclasses.replace(session.header, who=who)
         path = Path(batch.paths.session(session.token))

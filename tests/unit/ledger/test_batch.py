@@ -309,3 +309,9 @@ def test_paths_when_asked_then_the_layout_of_the_protocol() -> None:
     assert paths.session("t") == f"{paths.directory}/sessions/t.crh"
     assert paths.pack("t") == f"{paths.directory}/packs/t.pack"
     assert paths.batch_name("custody.001") == f"{paths.directory}/names/custody.001"
+
+
+def test_new_batches_sort_after_all_earlier_ones_whatever_the_clock_says(tmp_path: Path) -> None:
+    (tmp_path / ".crh-batch" / "20990101-000000-zzzz").mkdir(parents=True)
+    made = [new_batch(str(tmp_path), 1).batch_id for _ in range(3)]
+    assert [name[:15] for name in made] == ["20990101-000001", "20990101-000002", "20990101-000003"]
