@@ -67,6 +67,7 @@ class Point:
     Args:
         number: the change that it did not come to, counted from 1.
         event: what that would have been.
+        early: tomodirs that looked finished then, though not everything was in place.
         after: the command that went on.
         exit_code: how that ended.
         said: what it said.
@@ -74,6 +75,7 @@ class Point:
 
     number: int
     event: str
+    early: list[str]
     after: str
     exit_code: int
     said: str
@@ -184,10 +186,17 @@ def _live(plan: Plan, number: int) -> Point | None:
     os.close(reading)
     if code != KILLED:
         said = Path(tree + ".life").read_text()
-        return None if code == 0 else Point(number, "not killed", "", code, said)
+        return None if code == 0 else Point(number, "not killed", [], "", code, said)
+    early = [str(volt) for volt in Path(tree).glob("*/*/mod/volt.dat") if _is_early(volt)]
     after = plan.afters[number % len(plan.afters)]
     code = _fork(lambda: _client(after), tree, tree + ".after")
-    return Point(number, event, " ".join(after), code, Path(tree + ".after").read_text())
+    return Point(number, event, early, " ".join(after), code, Path(tree + ".after").read_text())
+
+
+def _is_early(volt: Path) -> bool:
+    """Return whether a whole volt.dat, by which others see that a modelling is done, is there before the rest is."""
+    first, *lines = volt.read_bytes().splitlines()
+    return int(first) == len(lines) and not (volt.parents[1] / "exe/crh.json").exists()
 
 
 def _main() -> None:
@@ -209,7 +218,8 @@ def _main() -> None:
 
 def go_through(plan: Plan, *, processes: int = 4) -> list[Point]:
     """Go through all points of a plan, several at a time; return them in order."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    path = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
     drivers = [
         subprocess.Popen(
             [

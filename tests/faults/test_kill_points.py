@@ -39,6 +39,7 @@ def assert_each_is_mended(
     problems = []
     for point in points:
         found = problems_of(replace(template, root=Path(plan.base, str(point.number))), once=once, replaces=replaces)
+        found += [f"looked finished too early: {path}" for path in point.early]
         if point.exit_code:
             found.append(f"exit code {point.exit_code}: {point.said}")
         problems += [f"killed before {point.number}, {point.event}; then {point.after}: {what}" for what in found]
@@ -74,10 +75,13 @@ def test_submit_may_die_before_each_change(place: Path, template: Survey) -> Non
         assert step in seen, step
 
 
-def test_collect_may_die_before_each_change(place: Path, template: Survey, crh: Crh) -> None:
+@pytest.mark.parametrize("afters", [(COLLECT,), (RUN, SUBMIT)], ids=["then collect", "then run or submit"])
+def test_collect_may_die_before_each_change(
+    place: Path, template: Survey, crh: Crh, afters: Sequence[Sequence[str]]
+) -> None:
     crh("submit", "--engine", "local", "--wait", cwd=template.root)
     wait_for_quiet(template.root)
-    plan = plan_for(place, template, "client", COLLECT, RUN, SUBMIT, COLLECT)
+    plan = plan_for(place, template, "client", COLLECT, *afters)
     points = assert_each_is_mended(place, template, plan, once=True)
     seen = events_of(points)
     for step in ("custody.002", "td00000/mod/volt.dat", "td00001/exe/crh.json", "collected", "td00001.crh", "rmdir"):

@@ -77,6 +77,14 @@ class SmallPilot:
         self.process.communicate()
 
 
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Whether a process ignores a signal: proc(5), SigIgn."""
+    (mask,) = [
+        line.split()[1] for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn:")
+    ]
+    return bool(int(mask, 16) & (1 << (number - 1)))
+
+
 def marked(scratch: Path) -> list[int]:
     """The living `sleep`s that were started with this scratch directory in their environment."""
     found = []
@@ -154,6 +162,7 @@ def test_guard_when_the_pilots_group_is_signalled_then_it_lives_on_to_clear_up(
     scratch: Path, pilots: list[SmallPilot]
 ) -> None:
     pilots.append(pilot := SmallPilot(scratch))
+    wait_until("the guard has begun its watch", lambda: ignores(pilot.guard, signal.SIGHUP))
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
         os.kill(pilot.guard, number)
     assert os.getpgid(pilot.guard) == pilot.guard != pilot.process.pid
