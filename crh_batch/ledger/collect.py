@@ -133,6 +133,13 @@ def _collect_group(
                 placing.remove(one)
                 shutil.rmtree(one.temporary, ignore_errors=True)
 
+    def sync(files: Iterable[str], directories: Iterable[str]) -> None:
+        """Make a step durable; where that fails nobody can say for whom, so none of the group goes on."""
+        try:
+            durable.sync_many(files, directories)
+        except OSError as error:
+            each(_failing_with(error))
+
     def extract(one: _Finished) -> Placing | CrhBatchError:
         item = batch.items[one.item_id]
         try:
@@ -148,14 +155,21 @@ def _collect_group(
         else:
             report.refused.append((batch.items[finished.item_id].path, answer))
     files = [os.path.join(one.temporary, str(number)) for one in placing for number in range(len(one.order))]
-    durable.sync_many(files, ())
+    sync(files, ())
     each(lambda one: put_in_place(batch, one, one.order[:-1]))
-    durable.sync_many((), {directory for one in placing for directory in one.touched})
+    sync((), {directory for one in placing for directory in one.touched})
     # What says "finished" must not be durable before the rest is.
     each(lambda one: put_in_place(batch, one, one.order[-1:]))
-    durable.sync_many((), {directory for one in placing for directory in one.touched})
+    sync((), {directory for one in placing for directory in one.touched})
     each(lambda one: _conclude(batch, session, one))
     report.collected += len(placing)
+
+
+def _failing_with(error: OSError) -> Callable[[Placing], None]:
+    def fail(one: Placing) -> None:
+        raise error
+
+    return fail
 
 
 def _refusing(step: Callable[[Placing], None]) -> Callable[[Placing], CrhBatchError | None]:

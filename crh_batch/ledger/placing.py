@@ -112,9 +112,7 @@ def put_in_place(batch: Batch, one: Placing, names: list[str]) -> None:
     for name in names:
         source, place = one.extracted(name), os.path.join(one.tomodir, name)
         directory = os.path.dirname(place)
-        if not os.path.isdir(directory):
-            os.makedirs(directory, exist_ok=True)
-            one.touched.add(os.path.dirname(directory))
+        one.touched |= _make_directories(directory)
         if os.path.lexists(place):
             if _same_content(source, place):
                 continue
@@ -155,7 +153,7 @@ def _is_plain(tomodir: str, name: str) -> bool:
 def _keep_old(batch: Batch, item: Item, tomodir: str, name: str) -> None:
     """Copy a file that is about to go to the batch's ``replaced/``, durably; an earlier copy is not overwritten."""
     place = os.path.join(batch.paths.replaced, f"{item.item_id:06d}", name)
-    os.makedirs(os.path.dirname(place), exist_ok=True)
+    made_in = _make_directories(os.path.dirname(place))
     number = 1
     target = place
     while os.path.lexists(target):
@@ -164,4 +162,16 @@ def _keep_old(batch: Batch, item: Item, tomodir: str, name: str) -> None:
     shutil.copy2(os.path.join(tomodir, name), target, follow_symlinks=False)
     if not os.path.islink(target):
         durable.sync_file(target)
-    durable.sync_directory(os.path.dirname(target))
+    for directory in {os.path.dirname(target), *made_in}:
+        durable.sync_directory(directory)
+
+
+def _make_directories(directory: str) -> set[str]:
+    """Make a directory and those above it that are missing; return where new names are, which are not durable yet."""
+    made_in = set()
+    missing = directory
+    while not os.path.isdir(missing):
+        missing = os.path.dirname(missing)
+        made_in.add(missing)
+    os.makedirs(directory, exist_ok=True)
+    return made_in

@@ -410,7 +410,6 @@ def test_submit_again_goes_on_by_itself(models: Path, tmp_path: Path, crh: Crh, 
     assert "left alone" in again.stderr
     assert pilot_pid(first) == pid
 
-    time.sleep(1.1)  # batches are ordered by the second in which they were made
     crh("submit", "--engine", "local", "-j1", cwd=models)
     batches = sorted(path.parent for path in models.glob(".crh-batch/*/items.jsonl"))
     assert [len((batch / "items.jsonl").read_text().splitlines()) for batch in batches] == [3, 3]
@@ -551,7 +550,7 @@ def test_iteration_and_rms_are_seen_while_an_inversion_runs(
 
     def live() -> Any:
         (row,) = read(crh("status", "--all", "--json", cwd=root))["tomodirs"]
-        assert row["state"] == "running", "it takes longer than the first look at it"
+        assert row["state"] in ("ready", "running"), "it takes longer than the first look at it"
         return row if row["rms"] is not None else None
 
     row: Any = wait_until("the first iteration is seen", live, timeout_s=60, pause_s=0.5)

@@ -75,9 +75,9 @@ def attempts(root: Path) -> list[str]:
 
 
 def slow_crmod(directory: Path, programs: Path, seconds: float) -> str:
-    """Write a CRMod that takes its time, and the line of a profile that names it."""
+    """Write a CRMod that takes its time, and the line of a profile that names it; ``started`` gets a line a start."""
     script = directory / "slow-crmod"
-    script.write_text(f"#!/bin/sh\nsleep {seconds}\nexec {programs}/CRMod_stable\n")
+    script.write_text(f"#!/bin/sh\necho x >> {directory}/started\nsleep {seconds}\nexec {programs}/CRMod_stable\n")
     script.chmod(0o755)
     return f'crmod = "{script}"\n'
 
@@ -91,7 +91,8 @@ def test_1_edit_during_a_run_is_kept_and_runs_again(tmp_path: Path, crh: Crh, pr
     edited, untouched = small_models(root, 2)
     (root / "crh-batch.toml").write_text(slow_crmod(tmp_path, programs, 0.5))
     crh("submit", "--engine", "local", "-j2", cwd=root)
-    wait_until("both are claimed", lambda: len(attempts(root)) == 2)
+    started = tmp_path / "started"
+    wait_until("both run", lambda: started.exists() and started.read_text() == "x\nx\n")
     rho = edited / "rho/rho.dat"
     rho.write_text(rho.read_text().replace("100 -5", "200 -5"))
     before = tree_sums(edited)

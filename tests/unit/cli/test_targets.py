@@ -16,7 +16,7 @@ from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.registration import register
 from unit.ledger.making import make_item, make_names
 
-PATHS = ["line1/td1", "line1/td10", "line2/td2"]
+PATHS = ["line1/td1", "line1/td10", "line2/td2", "line10/td3"]
 OLDER, NEWER = "20251122-101500-aaaa", "20261122-101500-bbbb"
 
 
@@ -47,7 +47,7 @@ def make_tomodir(path: Path) -> Path:
 
 @pytest.fixture
 def survey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two batches of the same three tomodirs."""
+    """Two batches of the same four tomodirs."""
     root = tmp_path / "survey"
     for path in PATHS:
         make_tomodir(root / path)
@@ -69,7 +69,7 @@ def survey(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("line1", ".", NEWER, {0, 1}),
         (".", "line1", NEWER, {0, 1}),
         ("line2/", ".", NEWER, {2}),
-        # td10 does not lie in td1.
+        # td10 does not lie in td1, nor line10 in line1.
         ("line1/td1", ".", NEWER, {0}),
         ("../td1", "line1/td10", NEWER, {0}),
         (".crh-batch", ".", NEWER, set()),
@@ -82,7 +82,7 @@ def test_find_target_when_something_is_named_then_its_batch_and_part(
     target = find_target(where)
     assert target.batch.batch_id == batch
     assert target.only == (None if only is None else frozenset(only))
-    assert [target.takes(item) for item in target.batch.items] == [only is None or n in only for n in range(3)]
+    assert [target.takes(item) for item in target.batch.items] == [only is None or n in only for n in range(4)]
 
 
 def test_find_targets_when_several_are_of_one_batch_then_they_are_joined(survey: Path) -> None:
@@ -97,8 +97,8 @@ def test_find_targets_when_several_are_of_one_batch_then_they_are_joined(survey:
 
 def test_current_targets_when_nothing_is_named_then_the_unfinished_and_the_newest(survey: Path) -> None:
     older, newer = (Batch(str(survey / ".crh-batch" / name)) for name in (OLDER, NEWER))
-    make_names(newer, *(f"{number}.collected" for number in range(3)))
-    make_names(older, "0.collected", "1.fail.001.input", "2.done")
+    make_names(newer, *(f"{number}.collected" for number in range(4)))
+    make_names(older, "0.collected", "1.fail.001.input", "2.done", "3.collected")
     assert [one.batch.batch_id for one in current_targets("")] == [OLDER, NEWER]
     make_names(older, "2.collected")
     assert [one.batch.batch_id for one in current_targets("")] == [NEWER]

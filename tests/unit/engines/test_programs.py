@@ -148,6 +148,8 @@ def test_pilot_archive_when_made_twice_then_the_same_bytes(monkeypatch: pytest.M
     assert pilot_archive() == first
 
 
+# bpo-37596: until 3.11 the byte code of sets depends on the process.
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="this Python writes sets in any order")
 def test_pilot_archive_when_made_by_another_process_then_the_same_bytes(tmp_path: Path) -> None:
     """Sets have another order there."""
     code = "import sys; from crh_batch.engines.programs import pilot_archive; sys.stdout.buffer.write(pilot_archive())"

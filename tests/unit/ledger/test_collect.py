@@ -202,6 +202,36 @@ def test_collect_when_it_works_then_each_step_is_durable_before_the_next(
     ]
 
 
+def test_collect_when_directories_are_made_then_each_new_name_becomes_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a crash could take away a directory that holds what is called collected."""
+    batch = make_survey(tmp_path, 1, (MODELLING,))
+    shutil.rmtree(tmp_path / "td0" / "mod")
+    finish(batch, 0, {"mod/pot/pot01.dat": b"1", "mod/volt.dat": b"1", "exe/crh.json": b"{}"}, last="mod/volt.dat")
+    synced: set[str] = set()
+    monkeypatch.setattr(durable, "sync_many", lambda files, directories: synced.update(directories))
+    assert collect(batch).collected == 1
+    tomodir = str(tmp_path / "td0")
+    assert synced == {tomodir, f"{tomodir}/exe", f"{tomodir}/mod", f"{tomodir}/mod/pot"}
+
+
+def test_collect_when_an_old_output_is_kept_then_the_copy_and_its_directories_are_durable(
+    batch: Batch, tomodir: Path, break_call: BreakCall
+) -> None:
+    write_files(tomodir, {"inv/inv.ctr": b"old\n"})
+    finish_one(batch)
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), batch.paths.directory))
+
+    break_call("fsync", fsync)
+    collect(batch)
+    kept = ["replaced/000000/inv/inv.ctr", "replaced/000000/inv", "replaced/000000", "replaced", "."]
+    assert set(kept) <= set(synced)
+
+
 def test_collect_when_the_file_that_says_finished_is_not_named_then_provenance_comes_last(
     tmp_path: Path, break_call: BreakCall
 ) -> None:
@@ -522,6 +552,34 @@ def test_collect_when_the_disk_is_full_then_it_is_refused_and_a_later_collect_go
     assert state(batch) is StateName.DONE and is_registered(batch)
     assert collect(batch).collected == 1
     assert files_in(tomodir) == {**INPUTS, **RESULT}
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_collect_when_a_step_cannot_be_made_durable_then_nobody_of_the_group_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """syncfs(2) says that something was lost, and not what."""
+    batch = make_survey(tmp_path, 2)
+    for number in range(2):
+        finish_one(batch, number)
+    count = [0]
+
+    def sync_many(files: Any, directories: Any) -> None:
+        count[0] += 1
+        if count[0] == step:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "sync_many", sync_many)
+        report = collect(batch)
+    assert report.collected == 0
+    assert sorted(path for path, _ in report.refused) == ["td0", "td1"]
+    assert [state(batch, number).value for number in range(2)] == ["done", "done"]
+    assert [name for name in os.listdir(tmp_path / "td0") if name.startswith(".crh-")] == []
+    assert collect(batch).collected == 2
+    for number in range(2):
+        assert files_in(tmp_path / f"td{number}") == {**INPUTS, **RESULT}
+        assert not is_registered(batch, number)
 
 
 def test_collect_when_a_dead_collect_left_its_directory_then_it_goes_and_others_stay(

@@ -21,7 +21,7 @@ def make_tomodir(path: Path) -> Path:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    for name in ("survey/line1/td1", "survey/line1/td10", "survey/line2/td2", "other/td3"):
+    for name in ("survey/line1/td1", "survey/line1/td10", "survey/line10/td4", "survey/line2/td2", "other/td3"):
         make_tomodir(tmp_path / name)
     (tmp_path / "survey" / "a file").touch()
     return tmp_path
@@ -45,7 +45,9 @@ def tree(tmp_path: Path) -> Path:
         (["../survey/line1/td1"], "other", "survey/line1"),
         (["../survey/line1/td1/"], "other", "survey/line1"),
         (["../survey", "td3"], "other", "."),
-        # td10 does not lie in td1.
+        # line10 does not lie in line1, nor td10 in td1.
+        (["../line10"], "survey/line1", "survey/line10"),
+        ([".", "../line10"], "survey/line1", "survey"),
         (["../td10"], "survey/line1/td1", "survey/line1"),
     ],
 )
