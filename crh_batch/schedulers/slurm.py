@@ -275,7 +275,8 @@ def parse_cores(done: Completed, partition: str) -> int:
 def last_words(done: Completed) -> str:
     """Return the last line that says something, for a user."""
     lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+    telling = [line for line in lines if not line.startswith('Try "')]
+    return (telling or lines or [""])[-1]
 
 
 def _facts(done: Completed) -> tuple[tuple[str, ...], int, str, str]:

@@ -86,7 +86,7 @@ def test_sbatch_when_it_accepted_then_the_job_id(case: str, job_id: str) -> None
         ("sbatch-clusters-accounting-off", "'testbed' can't be reached now"),
         ("sbatch-constraint-unknown", "Invalid feature specification"),
         ("sbatch-mem-twice", "--mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive"),
-        ("sbatch-option-unknown", "more information"),
+        ("sbatch-option-unknown", "unrecognized option"),
         ("sbatch-partition-inactive", "Required partition not available (inactive or drain)"),
         ("sbatch-partition-unknown", "Invalid partition name specified"),
         ("sbatch-reservation-unknown", "Requested reservation is invalid"),
