@@ -9,7 +9,7 @@ DEMO := demo-survey-$(shell date +%Y%m%d-%H%M%S)
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test check lint unit real faults benchmark clean
+.PHONY: demo test check lint unit real bed faults benchmark clean
 
 demo: $(VENV)/.installed programs
 	$(BIN)/crh-batch demo $(DEMO)
@@ -29,7 +29,11 @@ unit: $(VENV)/.installed-dev programs
 	$(PYTEST) tests/unit
 
 real: $(VENV)/.installed-dev programs slurm
-	$(PYTEST) tests/real
+	$(PYTEST) tests/real -m "not bed"
+
+# The test bed itself, and the facts about Slurm that the job scripts rely on: after a change of either.
+bed: $(VENV)/.installed-dev slurm
+	$(PYTEST) tests/real -m bed
 
 faults: $(VENV)/.installed-dev programs
 	$(PYTEST) tests/faults

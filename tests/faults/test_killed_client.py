@@ -11,6 +11,7 @@ import random
 import statistics
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from conftest import Crh
@@ -26,22 +27,16 @@ from faults.surveys import (
 
 TOMODIRS = 30
 KILLS = 25
+# Rounds go on side by side: most of their time is waiting.
+SIDE_BY_SIDE = 3
 SEED = int(os.environ.get("CRH_BATCH_SEED", "1"))
 
+SUBMIT = ("submit", "--engine", "local", "-j2")
+COLLECT = ("collect",)
 GO_ON = (
     ("run", "-j2"),
     ("submit", "--engine", "local", "--wait", "--collect"),
 )
-
-
-def _killed(arguments: tuple[str, ...], cwd: Path, after_s: float) -> bool:
-    """Start a command and kill it after some time; return whether it was still at work then."""
-    process = subprocess.Popen(
-        crh_argv(*arguments), cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    time.sleep(after_s)
-    process.kill()
-    return process.wait() != 0
 
 
 def _duration_s(crh: Crh, arguments: tuple[str, ...], surveys: list[Survey]) -> float:
@@ -54,55 +49,58 @@ def _duration_s(crh: Crh, arguments: tuple[str, ...], surveys: list[Survey]) -> 
     return statistics.median(durations)
 
 
-def _go_on(crh: Crh, survey: Survey, arguments: tuple[str, ...], place: Path, what: str) -> list[str]:
-    """Run one more command, and return what is wrong then."""
-    done = crh(*arguments, cwd=survey.root, code=None)
-    wait_for_quiet(survey.root)
-    wait_for_empty(place / "scratch")
-    found = problems_of(survey, once=True)
-    if done.returncode:
-        found.append(f"exit code {done.returncode}: {done.stderr}")
-    return [f"{what}, then {' '.join(arguments)}: {problem}" for problem in found]
+def _killed(arguments: tuple[str, ...], cwd: Path, after_s: float, env: dict[str, str]) -> bool:
+    """Start a command and kill it after some time; return whether it was still at work then."""
+    process = subprocess.Popen(
+        crh_argv(*arguments),
+        cwd=cwd,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    time.sleep(after_s)
+    process.kill()
+    return process.wait() != 0
+
+
+def _kill_at_moments(
+    place: Path, template: Survey, crh: Crh, command: tuple[str, ...], afters: tuple[tuple[str, ...], ...]
+) -> None:
+    """Kill a command at each moment, each time in a fresh copy, go on with one more command, and look."""
+    duration_s = _duration_s(crh, command, [template.copy(place / f"measured{number}") for number in range(3)])
+
+    def one_round(number: int, after_s: float) -> tuple[bool, list[str]]:
+        survey = template.copy(place / f"survey{number:02d}")
+        scratch = place / f"scratch{number:02d}"
+        scratch.mkdir()
+        env = {"TMPDIR": str(scratch)}
+        at_work = _killed(command, survey.root, after_s, env)
+        after = afters[number % len(afters)]
+        done = crh(*after, cwd=survey.root, code=None, env=env)
+        wait_for_quiet(survey.root)
+        wait_for_empty(scratch)
+        found = problems_of(survey, once=True)
+        if done.returncode:
+            found.append(f"exit code {done.returncode}: {done.stderr}")
+        what = f"seed {SEED}: killed after {after_s:.3f} of {duration_s:.3f} s ({at_work=}), then {' '.join(after)}"
+        print(what)
+        return at_work, [f"{what}: {problem}" for problem in found]
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        rounds = list(pool.map(one_round, range(KILLS), moments(KILLS, duration_s, random.Random(SEED))))
+    problems = [problem for _, found in rounds for problem in found]
+    assert not problems, "\n".join(problems)
+    assert sum(at_work for at_work, _ in rounds) > KILLS / 3, "many moments lie before the command's end"
 
 
 def test_submit_killed_at_25_moments(place: Path, programs: Path, crh: Crh) -> None:
     template = make_survey(place / "template", TOMODIRS, programs)
-    submit = ("submit", "--engine", "local", "-j2")
-    measured = [template.copy(place / f"measured{number}") for number in range(3)]
-    duration_s = _duration_s(crh, submit, measured)
-    for survey in measured:
-        assert not _go_on(crh, survey, GO_ON[0], place, "not killed")
-
-    killed = 0
-    problems = []
-    for number, after_s in enumerate(moments(KILLS, duration_s, random.Random(SEED))):
-        survey = template.copy(place / f"survey{number:02d}")
-        at_work = _killed(submit, survey.root, after_s)
-        killed += at_work
-        what = f"seed {SEED}: submit killed after {after_s:.3f} of {duration_s:.3f} s ({at_work=})"
-        print(what)
-        problems += _go_on(crh, survey, GO_ON[number % 2], place, what)
-    assert not problems, "\n".join(problems)
-    assert killed > KILLS / 3, "many moments lie before the command's end"
+    _kill_at_moments(place, template, crh, SUBMIT, GO_ON)
 
 
 def test_collect_killed_at_25_moments(place: Path, programs: Path, crh: Crh) -> None:
     template = make_survey(place / "template", TOMODIRS, programs)
-    crh("submit", "--engine", "local", "-j2", "--wait", cwd=template.root)
+    crh(*SUBMIT, "--wait", cwd=template.root)
     wait_for_quiet(template.root)
-    measured = [template.copy(place / f"measured{number}") for number in range(3)]
-    duration_s = _duration_s(crh, ("collect",), measured)
-    assert not [problem for survey in measured for problem in problems_of(survey, once=True)]
-
-    killed = 0
-    problems = []
-    go_on = (*GO_ON, ("collect",))
-    for number, after_s in enumerate(moments(KILLS, duration_s, random.Random(SEED))):
-        survey = template.copy(place / f"survey{number:02d}")
-        at_work = _killed(("collect",), survey.root, after_s)
-        killed += at_work
-        what = f"seed {SEED}: collect killed after {after_s:.3f} of {duration_s:.3f} s ({at_work=})"
-        print(what)
-        problems += _go_on(crh, survey, go_on[number % 3], place, what)
-    assert not problems, "\n".join(problems)
-    assert killed > KILLS / 3, "many moments lie before the command's end"
+    _kill_at_moments(place, template, crh, COLLECT, (*GO_ON, COLLECT))

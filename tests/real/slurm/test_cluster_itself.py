@@ -18,7 +18,7 @@ from clusters.packages import INSTALL_SCRIPT, SLURM_PACKAGES, need_slurm
 from clusters.slurm_cluster import SlurmCluster
 from clusters.waiting import WaitTimeoutError, wait_until
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.bed]
 
 SLEEPER = "#!/bin/bash\nexec sleep 300\n"
 
