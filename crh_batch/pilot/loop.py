@@ -21,7 +21,7 @@ from typing import NoReturn
 
 from crh_batch.errors import CrhBatchError, LedgerError
 from crh_batch.ledger.batch import Batch, Item
-from crh_batch.ledger.names import Failure, claim_mark, fail_mark
+from crh_batch.ledger.names import Failure, claim_mark
 from crh_batch.ledger.pack import PackWriter
 from crh_batch.ledger.session import Session
 from crh_batch.pilot import stages
@@ -31,7 +31,7 @@ from crh_batch.pilot.cores import Cores
 from crh_batch.pilot.guard import Guard
 from crh_batch.pilot.lanes import Lane, Lanes
 from crh_batch.pilot.stages import Attempt
-from crh_batch.tomodir.outcome import read_progress
+from crh_batch.pilot.watch import Watcher
 
 # Programs that end within this time are staged ahead: an idle core would cost more than a claim that waits.
 SHORT_RUN_S = 5.0
@@ -176,7 +176,7 @@ class Pilot:
     def _watch(self) -> None:
         ended = False
         next_look = time.monotonic() + WATCH_S
-        shown: dict[tuple[int, int], tuple[int | None, float | None]] = {}
+        watcher = Watcher(self._batch, self._session)
         while self._slots_at_work:
             self._notice_end_of_job()
             if self._stopping:
@@ -187,7 +187,7 @@ class Pilot:
                     attempt.end(Failure.WALLTIME.value)
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + WATCH_S
-                self._look_at_attempts(shown)
+                watcher.look_at(self._running())
             self._sleep_until(next_look, ended)
 
     def _sleep_until(self, next_look: float, ended: bool) -> None:
@@ -207,30 +207,6 @@ class Pilot:
     def _running(self) -> list[Attempt]:
         with self._lock:
             return list(self._attempts.values())
-
-    def _look_at_attempts(self, shown: dict[tuple[int, int], tuple[int | None, float | None]]) -> None:
-        """Record how far running inversions are; end attempts whose claim was taken away or cancelled."""
-        for attempt in self._running():
-            key = (attempt.item.item_id, attempt.number)
-            for failure in (Failure.CANCELLED, Failure.LOST):
-                if os.path.lexists(self._batch.paths.name(key[0], fail_mark(key[1], failure))):
-                    attempt.end(failure.value)
-            path = attempt.progress_file
-            if not path:
-                continue
-            progress = read_progress(path)
-            now = (progress.iteration, progress.rms)
-            if now != (None, None) and shown.get(key) != now:
-                shown[key] = now
-                with contextlib.suppress(OSError):
-                    self._session.append(
-                        "progress",
-                        id=key[0],
-                        attempt=key[1],
-                        stage=attempt.stage,
-                        iteration=now[0],
-                        rms=now[1],
-                    )
 
     # ---------------------------------------------------------------- slots
 
