@@ -136,7 +136,7 @@ def profile_page() -> str:
     ]
     for one in dataclasses.fields(Profile):
         default = _default(one)
-        kind = {str: "text", int: "whole number", tuple: "list of texts"}[type(default)]
+        kind = {str: "text", int: "whole number", bool: "true or false", tuple: "list of texts"}[type(default)]
         lines.append(f"| `{one.name}` | {kind} | `{_toml(default)}` | {_cell(str(one.metadata['description']))} |")
     lines += ["", "All keys with their defaults, to copy from:", "", "```toml"]
     lines += [f"{one.name} = {_toml(_default(one))}" for one in dataclasses.fields(Profile)]
@@ -151,6 +151,8 @@ def _default(one: dataclasses.Field[Any]) -> Any:
 def _toml(value: Any) -> str:
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, bool):
+        return str(value).lower()
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 

@@ -23,6 +23,7 @@ from crh_batch.cli.finish import collect_all, wait_with_bar
 from crh_batch.engines.base import Engine, plural
 from crh_batch.engines.submit import SubmitReport, submit
 from crh_batch.hosts.this_machine import ThisMachine
+from crh_batch.plan.arrays import ClassWork
 from crh_batch.plan.order import Planned, in_order
 from crh_batch.plan.survey import Survey
 from crh_batch.report.as_json import submit_json
@@ -113,10 +114,11 @@ def _print_dry_run(survey: Survey, engine: Engine, *, as_json: bool) -> int:
     by_threads: dict[int, list[Planned]] = {}
     for one in in_order(survey.planned):
         by_threads.setdefault(one.threads, []).append(one)
-    requests = [
-        engine.plan(threads, [one.estimate_s for one in group], [one.memory_bytes for one in group])
+    work = [
+        ClassWork(threads, [one.estimate_s for one in group], [one.memory_bytes for one in group])
         for threads, group in by_threads.items()
     ]
+    requests = engine.plan(work)
     scripts = engine.scripts("BATCH", requests)
     if as_json:
         arrays: list[dict[str, Any]] = [

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.submissions import Submission
-from crh_batch.plan.arrays import ArrayRequest
+from crh_batch.plan.arrays import ArrayRequest, ClassWork
 
 
 def plural(count: int, noun: str) -> str:
@@ -16,7 +16,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-SLURM = "slurm"
 LOCAL = "local"
 
 
@@ -33,7 +32,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """``slurm`` or ``local``."""
+        """The scheduler's name, or ``local``."""
         ...
 
     @property
@@ -41,8 +40,8 @@ class Engine(Protocol):
         """Cores at hand for one tomodir."""
         ...
 
-    def plan(self, threads: int, estimates_s: Sequence[float], peaks_bytes: Sequence[int]) -> ArrayRequest:
-        """Size the request for one class of tomodirs."""
+    def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
+        """Size the requests for the classes of tomodirs: one for each, or one for all."""
         ...
 
     def scripts(self, batch_id: str, requests: Sequence[ArrayRequest]) -> list[str]:

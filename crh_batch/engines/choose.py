@@ -1,14 +1,16 @@
-"""Which engine a command uses: what the user or the profile says, else Slurm where it is, else this machine."""
+"""Which engine a command uses: what the user or the profile says, else a scheduler where one is, else this machine."""
 
 from __future__ import annotations
 
-from crh_batch.engines.array import SlurmEngine
-from crh_batch.engines.base import Engine
+from crh_batch.engines.array import ArrayEngine
+from crh_batch.engines.base import LOCAL, Engine
 from crh_batch.engines.local import LocalEngine
 from crh_batch.errors import UsageError
 from crh_batch.hosts.base import Host
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.profile import Profile
+from crh_batch.schedulers.base import Scheduler
+from crh_batch.schedulers.known import SCHEDULERS
 
 ENGINES = ("array", "local")
 
@@ -24,14 +26,34 @@ def choose_engine(wanted: str, profile: Profile, *, cores: int = 0, host: Host |
         UsageError: an array is wanted and there is no scheduler.
     """
     host = host or ThisMachine()
-    has_slurm = host.has("sbatch")
-    if wanted == "array" or (profile.scheduler == "slurm" and wanted != "local"):
-        if not has_slurm:
-            raise UsageError(
-                "no scheduler here: sbatch is not on PATH",
-                "Log in to the cluster's login node, load its Slurm module, or use --engine local.",
-            )
-        return SlurmEngine(host, profile)
-    if wanted == "local" or profile.scheduler == "local" or not has_slurm:
+    if wanted == LOCAL or (profile.scheduler == LOCAL and wanted != "array"):
         return LocalEngine(cores, profile.max_threads, profile.scratch)
-    return SlurmEngine(host, profile)
+    scheduler = find_scheduler(profile, host)
+    if scheduler is not None:
+        return ArrayEngine(scheduler, host, profile)
+    if wanted == "array" or profile.scheduler in SCHEDULERS:
+        raise _no_scheduler(profile)
+    return LocalEngine(cores, profile.max_threads, profile.scratch)
+
+
+def find_scheduler(profile: Profile, host: Host) -> Scheduler | None:
+    """Return the scheduler that the profile names, else the first that is here; None if its commands aren't."""
+    named = SCHEDULERS.get(profile.scheduler)
+    for one in [named] if named is not None else SCHEDULERS.values():
+        if host.has(one.submit_program):
+            return one
+    return None
+
+
+def _no_scheduler(profile: Profile) -> UsageError:
+    named = SCHEDULERS.get(profile.scheduler)
+    if named is not None:
+        return UsageError(
+            f"no scheduler here: not on PATH: {named.submit_program}",
+            f"Log in to the cluster's login node, load its {named.title} module, or use --engine local.",
+        )
+    programs = ", ".join(one.submit_program for one in SCHEDULERS.values())
+    return UsageError(
+        f"no scheduler here: not on PATH: {programs}",
+        "Log in to the cluster's login node, load the scheduler's module, or use --engine local.",
+    )

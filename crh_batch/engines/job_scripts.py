@@ -6,8 +6,7 @@ from pathlib import Path
 
 from crh_batch.errors import ProfileError
 from crh_batch.profile import Profile, config_directory
-from crh_batch.schedulers import slurm
-from crh_batch.schedulers.base import ArrayScript
+from crh_batch.schedulers.base import ArrayScript, Scheduler
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # In the wheel the templates lie inside the package, in a checkout beside it.
@@ -28,8 +27,8 @@ def template_path(name: str) -> Path:
     )
 
 
-def slurm_script(script: ArrayScript, profile: Profile) -> str:
-    """Fill in the template for a Slurm array.
+def job_script(scheduler: Scheduler, script: ArrayScript, profile: Profile) -> str:
+    """Fill in a scheduler's template for an array.
 
     Raises:
         ProfileError: the user's template has a fault.
@@ -37,7 +36,7 @@ def slurm_script(script: ArrayScript, profile: Profile) -> str:
     # Imported here: status and collect don't write scripts, and jinja2 takes its time.
     import jinja2
 
-    path = template_path("slurm.sh.j2")
+    path = template_path(scheduler.template)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
         template = environment.from_string(path.read_text(encoding="utf-8"))
@@ -47,9 +46,11 @@ def slurm_script(script: ArrayScript, profile: Profile) -> str:
             pilots=script.pilots,
             cores=script.cores,
             threads=script.threads,
+            memory_mb=script.memory_mb,
+            time_minutes=profile.time_minutes,
             throttle=profile.throttle,
             warn_s=profile.warn_s,
-            directives=slurm.directives(script, profile),
+            directives=scheduler.directives(script, profile),
             extra_directives=profile.extra_directives,
             setup=profile.setup,
         )

@@ -5,12 +5,13 @@ Three answers: alive, dead, unknown. A scheduler that doesn't answer, or has not
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from crh_batch.engines.base import LOCAL, SLURM
+from crh_batch.engines.base import LOCAL
 from crh_batch.errors import HostError, Unreachable
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
@@ -18,14 +19,12 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, boot_id, verdict_here
 from crh_batch.ledger.session import SessionHeader
 from crh_batch.ledger.submissions import Submission, read_submissions
-from crh_batch.schedulers import slurm
-from crh_batch.schedulers.base import JobRow, JobState
+from crh_batch.schedulers.base import JobRow, JobState, Scheduler
+from crh_batch.schedulers.known import SCHEDULERS
 
 # A job that two answers in a row don't know is over, if they lie this far apart: squeue forgets ended jobs after
 # MinJobAge, and a controller that has just started may not know all jobs yet.
 FORGOTTEN_AFTER_S = 60.0
-# squeue takes all names on one command line.
-_NAMES_A_QUERY = 500
 
 
 class Living:
@@ -40,15 +39,15 @@ class Living:
         self.answered = rows is not None
         self._forgotten = forgotten
         # By token too: a controller that crashed may give a job's number out again (seen).
-        self._by_task = {(_token(row), row.job_id, row.task): row.state for row in rows or ()}
+        self._by_task = {(row.token, row.job_id, row.task): row.state for row in rows or ()}
         self._by_token: dict[str, list[JobRow]] = {}
         for row in rows or ():
-            self._by_token.setdefault(_token(row), []).append(row)
+            self._by_token.setdefault(row.token, []).append(row)
 
     def verdict(self, header: SessionHeader) -> Verdict:
         """Return whether a session lives: by its process where that can be seen, else by its job."""
         here = verdict_here(header.who)
-        if here is not Verdict.UNKNOWN or header.job.scheduler != "slurm":
+        if here is not Verdict.UNKNOWN or header.job.scheduler not in SCHEDULERS:
             return here
         state = self._by_task.get((header.submission, header.job.job_id, header.job.task))
         if state is None:
@@ -78,52 +77,47 @@ class Living:
 
 
 def look(batch: Batch, host: Host) -> Living:
-    """Ask squeue once for all submissions of a batch, and sacct for those that squeue has forgotten.
+    """Ask the scheduler once about all submissions of a batch, and its accounting for those that it has forgotten.
 
     Never raises for a scheduler that doesn't answer: nothing is known then.
     """
-    asked = [one for one in read_submissions(batch.paths) if one.engine == SLURM and not one.refused]
-    if not asked:
-        return Living([], frozenset())
-    tokens = [one.token for one in asked]
-    try:
-        rows = _query(host, tokens)
-    except (Unreachable, HostError):
-        return Living(None, frozenset())
-    known = _tokens(rows)
-    missing = [one for one in asked if one.token not in known]
-    if missing:
-        rows += _accounting(host, missing)
-        known = _tokens(rows)
-    return Living(rows, remember_missing(batch, [token for token in tokens if token not in known]))
-
-
-def _tokens(rows: Sequence[JobRow]) -> set[str]:
-    return {_token(row) for row in rows}
-
-
-def _token(row: JobRow) -> str:
-    return row.name.removeprefix(slurm.JOB_NAME_PREFIX)
-
-
-def _query(host: Host, tokens: Sequence[str]) -> list[JobRow]:
     rows: list[JobRow] = []
-    for start in range(0, len(tokens), _NAMES_A_QUERY):
-        names = [slurm.JOB_NAME_PREFIX + token for token in tokens[start : start + _NAMES_A_QUERY]]
-        rows += slurm.parse_squeue(host.run(slurm.squeue_argv(names)))
-    return rows
+    missing: list[str] = []
+    for name, scheduler in SCHEDULERS.items():
+        asked = [one for one in read_submissions(batch.paths) if one.engine == name and not one.refused]
+        if not asked:
+            continue
+        try:
+            found = _rows(scheduler, host, asked)
+        except (Unreachable, HostError):
+            return Living(None, frozenset())
+        known = {row.token for row in found}
+        missing += [one.token for one in asked if one.token not in known]
+        rows += found
+    return Living(rows, remember_missing(batch, missing) if missing or rows else frozenset())
 
 
-def _accounting(host: Host, submissions: Sequence[Submission]) -> list[JobRow]:
-    if not host.has("sacct"):
+def _rows(scheduler: Scheduler, host: Host, asked: Sequence[Submission]) -> list[JobRow]:
+    tokens = [one.token for one in asked]
+    rows: list[JobRow] = []
+    for argv in scheduler.queue_argvs(tokens):
+        rows += scheduler.parse_queue(host.run(argv), tokens)
+    known = {row.token for row in rows}
+    forgotten = [one for one in asked if one.token not in known]
+    return rows + (_accounting(scheduler, host, forgotten) if forgotten else [])
+
+
+def _accounting(scheduler: Scheduler, host: Host, submissions: Sequence[Submission]) -> list[JobRow]:
+    if not host.has(scheduler.accounting_program):
         return []
+    tokens = [one.token for one in submissions]
     # A day's grace for clocks that differ.
-    since = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(min(one.time for one in submissions) - 86400))
-    names = [slurm.JOB_NAME_PREFIX + one.token for one in submissions]
-    try:
-        return slurm.parse_sacct(host.run(slurm.sacct_argv(names, since))) or []
-    except HostError:
-        return []
+    since = min(one.time for one in submissions) - 86400
+    rows: list[JobRow] = []
+    with contextlib.suppress(HostError):
+        for argv in scheduler.accounting_argvs(tokens, since):
+            rows += scheduler.parse_accounting(host.run(argv), tokens, since) or []
+    return rows
 
 
 def remember_missing(batch: Batch, missing: Sequence[str], *, now: float | None = None) -> frozenset[str]:

@@ -17,7 +17,7 @@ from crh_batch.ledger.submissions import (
     record_intent,
     record_started,
 )
-from crh_batch.plan.arrays import ArrayRequest
+from crh_batch.plan.arrays import ArrayRequest, ClassWork
 from crh_batch.plan.memory import request_bytes
 
 
@@ -37,11 +37,15 @@ class LocalEngine:
         self.most_threads = min(max_threads or self.cores, self.cores)
         self._scratch = scratch
 
-    def plan(self, threads: int, estimates_s: Sequence[float], peaks_bytes: Sequence[int]) -> ArrayRequest:
-        """Return the one pilot's share of a class."""
-        side_by_side = max(1, self.cores // threads)
-        memory = request_bytes(max(peaks_bytes), side_by_side)
-        return ArrayRequest(threads, 1, memory, len(estimates_s), sum(estimates_s) / side_by_side)
+    def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
+        """Return the one pilot's share of each class."""
+        return [self._share(one) for one in work]
+
+    def _share(self, work: ClassWork) -> ArrayRequest:
+        side_by_side = max(1, self.cores // work.threads)
+        memory = request_bytes(max(work.peaks_bytes), side_by_side)
+        total = sum(work.estimates_s) / side_by_side
+        return ArrayRequest(work.threads, self.cores, 1, memory, len(work.estimates_s), total)
 
     def scripts(self, batch_id: str, requests: Sequence[ArrayRequest]) -> list[str]:
         """Return nothing: no script is needed here."""

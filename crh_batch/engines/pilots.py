@@ -7,14 +7,14 @@ import os
 import signal
 import time
 
-from crh_batch.engines.base import LOCAL, SLURM
+from crh_batch.engines.base import LOCAL
 from crh_batch.engines.living import Living, look
 from crh_batch.errors import SchedulerError, Unreachable
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, verdict_here
 from crh_batch.ledger.submissions import read_submissions, record_refused, record_submitted
-from crh_batch.schedulers import slurm
+from crh_batch.schedulers.known import SCHEDULERS
 
 # How late a submission may appear that got no answer.
 LATE_S = 3.0
@@ -36,7 +36,7 @@ def settle_intents(batch: Batch, host: Host) -> Living:
     """
     living = look(batch, host)
     still_open = [one for one in read_submissions(batch.paths) if one.is_open]
-    if any(one.engine == SLURM and not living.job_id(one.token) for one in still_open):
+    if any(one.engine != LOCAL and not living.job_id(one.token) for one in still_open):
         # RACE: a controller that was silent when it was asked takes the job in together with this question, or after.
         time.sleep(LATE_S)
         living = look(batch, host)
@@ -45,7 +45,7 @@ def settle_intents(batch: Batch, host: Host) -> Living:
             record_refused(batch.paths, submission, "the client ended before it had started a pilot")
         elif not living.answered:
             raise Unreachable(
-                f"batch {batch.batch_id}: a submission may or may not have reached Slurm, and squeue doesn't answer",
+                f"batch {batch.batch_id}: a submission may or may not have reached the scheduler, which doesn't answer",
                 "Nothing is sent twice; run the command again when the scheduler answers.",
             )
         elif job_id := living.job_id(submission.token):
@@ -68,20 +68,23 @@ def end_pilots(batch: Batch, host: Host) -> None:
         if who is not None and verdict_here(who) is Verdict.ALIVE:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(who.pid, signal.SIGTERM)
-    _cancel_jobs(host, [one.job_id for one in submissions if one.engine == SLURM and one.job_id])
+    for name in SCHEDULERS:
+        _cancel_jobs(name, host, [one.job_id for one in submissions if one.engine == name and one.job_id])
     deadline = time.monotonic() + END_WITHIN_S
     while time.monotonic() < deadline and any(living.submission(one) is Verdict.ALIVE for one in submissions):
         time.sleep(0.5)
         living = look(batch, host)
 
 
-def _cancel_jobs(host: Host, ids: list[str]) -> None:
+def _cancel_jobs(name: str, host: Host, ids: list[str]) -> None:
     if not ids:
         return
-    done = host.run(slurm.cancel_argv(ids))
-    if done.exit_status != 0 and "Invalid job id" not in done.stderr:
+    scheduler = SCHEDULERS[name]
+    argv = scheduler.cancel_argv(ids)
+    done = host.run(argv)
+    if not scheduler.was_cancelled(done):
         raise SchedulerError(
-            f"scancel failed: {slurm.last_words(done) or 'no answer in time'}",
+            f"{argv[0]} failed: {scheduler.last_words(done) or 'no answer in time'}",
             "Run the command again when the scheduler answers.",
             done.argv,
             -1 if done.exit_status is None else done.exit_status,

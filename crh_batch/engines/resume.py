@@ -19,7 +19,7 @@ from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.lost import Recovery, open_claims, recover_lost
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.submissions import read_submissions
-from crh_batch.plan.arrays import ArrayRequest
+from crh_batch.plan.arrays import ClassWork
 
 
 @dataclass
@@ -86,12 +86,12 @@ def start_pilots(batch: Batch, engine: Engine, living: Living) -> list[Started]:
     covered = {one.threads for one in read_submissions(batch.paths) if living.submission(one) is not Verdict.DEAD}
     if 0 in covered:
         return []
-    requests = [
-        request_for(batch, one, ready, engine)
+    work = [
+        work_of(batch, one, ready)
         for one, ready in ready_by_class(batch).items()
         if ready and one.threads not in covered
     ]
-    return engine.start(batch, requests) if requests else []
+    return engine.start(batch, engine.plan(work)) if work else []
 
 
 def ready_by_class(batch: Batch) -> dict[ItemClass, list[int]]:
@@ -104,7 +104,7 @@ def ready_by_class(batch: Batch) -> dict[ItemClass, list[int]]:
     return {one: [item_id for item_id in ready if one.first <= item_id < one.stop] for one in batch.settings.classes}
 
 
-def request_for(batch: Batch, item_class: ItemClass, ready: list[int], engine: Engine) -> ArrayRequest:
-    """Size the request for the ready tomodirs of a class."""
+def work_of(batch: Batch, item_class: ItemClass, ready: list[int]) -> ClassWork:
+    """Return what the ready tomodirs of a class are expected to need."""
     items = [batch.items[item_id] for item_id in ready]
-    return engine.plan(item_class.threads, [one.estimate_s for one in items], [one.memory_bytes for one in items])
+    return ClassWork(item_class.threads, [one.estimate_s for one in items], [one.memory_bytes for one in items])

@@ -34,6 +34,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("batch", help="the batch's directory")
     parser.add_argument("--cores", type=int, default=0, help="cores to keep busy (default: those of this process)")
     parser.add_argument("--threads", type=int, default=0, help="take only tomodirs of this width (default: all)")
+    parser.add_argument(
+        "--memory-mb", type=int, default=0, help="memory of the job, MB of 2^20 bytes (default: not known)"
+    )
     parser.add_argument("--submission", default="", help="token of the submission that started this pilot")
     parser.add_argument("--scratch", default="", help="where private directories are made (default: $TMPDIR or /tmp)")
     parser.add_argument("--minutes", type=float, default=0, help="end after so many minutes (default: the job's limit)")

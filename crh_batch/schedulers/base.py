@@ -1,9 +1,17 @@
-"""What all schedulers have in common: requests, job states, rows of answers."""
+"""What all schedulers have in common: requests, job states, rows of answers, and what each must be able to say."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
+
+from crh_batch.hosts.base import Completed
+from crh_batch.profile import Profile
+
+# Job names begin with it; a submission's token follows. SGE wants a letter at the beginning.
+JOB_NAME_PREFIX = "crh-"
 
 
 class JobState(Enum):
@@ -28,6 +36,7 @@ class JobRow:
         raw_state: the scheduler's own word.
         name: the job's name, which holds the submission's token.
         reason: why it waits or ended.
+        out_of_memory: whether it ended for want of memory.
     """
 
     job_id: str
@@ -36,6 +45,12 @@ class JobRow:
     raw_state: str
     name: str
     reason: str = ""
+    out_of_memory: bool = False
+
+    @property
+    def token(self) -> str:
+        """The submission's token."""
+        return self.name.removeprefix(JOB_NAME_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,9 @@ class ArrayScript:
         pilots: array tasks.
         cores: cores an array task.
         memory_bytes: memory an array task.
-        threads: which class of tomodirs the pilots take.
+        threads: which class of tomodirs the pilots take; 0 for all.
+        partition: where to; empty for what the profile says.
+        after_job: begins when all tasks of this job have ended, however they did; empty for at once.
     """
 
     token: str
@@ -56,3 +73,116 @@ class ArrayScript:
     cores: int
     memory_bytes: int
     threads: int
+    partition: str = ""
+    after_job: str = ""
+
+    @property
+    def memory_mb(self) -> int:
+        """Memory an array task in MB of 2^20 bytes, rounded up."""
+        return -(-self.memory_bytes // (1 << 20))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the scheduler allows.
+
+    Args:
+        max_array_size: array tasks in one array.
+        cores: cores of the largest node at hand, 0 if unknown.
+        memory_mb: memory of the largest node at hand, MB of 2^20 bytes, 0 if unknown.
+    """
+
+    max_array_size: int
+    cores: int
+    memory_mb: int = 0
+
+
+class Scheduler(Protocol):
+    """A scheduler as text: what is said to its commands, and what they answer. Runs nothing."""
+
+    @property
+    def name(self) -> str:
+        """What submissions.jsonl and sessions call it: ``slurm``, ``sge``."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """What people call it."""
+        ...
+
+    @property
+    def submit_program(self) -> str:
+        """The command whose presence tells that the scheduler is here."""
+        ...
+
+    @property
+    def template(self) -> str:
+        """The job script's template, in jobscripts/."""
+        ...
+
+    def directives(self, script: ArrayScript, profile: Profile) -> list[str]:
+        """Return the options that stand in the script's head; nothing that nobody asked for."""
+        ...
+
+    def submit_argv(self, directory: str, script: str) -> list[str]:
+        """Return how a script is submitted, so that its tasks start in a directory and their output goes there."""
+        ...
+
+    def parse_submitted(self, done: Completed) -> str:
+        """Return the job's id.
+
+        Raises:
+            MaybeSubmitted: it may or may not have been submitted.
+            SchedulerError: it was refused.
+        """
+        ...
+
+    def queue_argvs(self, tokens: Sequence[str]) -> list[list[str]]:
+        """Return what to ask the queue about the jobs of submissions; as few questions as can be."""
+        ...
+
+    def parse_queue(self, done: Completed, tokens: Sequence[str]) -> list[JobRow]:
+        """Return the queue's rows of these submissions, one an array task.
+
+        Raises:
+            Unreachable: it failed or timed out; nothing is known then.
+        """
+        ...
+
+    @property
+    def accounting_program(self) -> str:
+        """The command that knows jobs which the queue has forgotten."""
+        ...
+
+    def accounting_argvs(self, tokens: Sequence[str], since: float) -> list[list[str]]:
+        """Return what to ask the accounting; ``since`` in seconds since 1970."""
+        ...
+
+    def parse_accounting(self, done: Completed, tokens: Sequence[str], since: float) -> list[JobRow] | None:
+        """Return the accounting's rows; None where it is off or doesn't answer, for everything must work without it."""
+        ...
+
+    def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
+        """Return how jobs are cancelled: politely first, so that pilots can say how far they came."""
+        ...
+
+    def was_cancelled(self, done: Completed) -> bool:
+        """Return whether the jobs are cancelled or were over anyway."""
+        ...
+
+    def limits_argvs(self, profile: Profile) -> list[list[str]]:
+        """Return what to ask about the site's limits."""
+        ...
+
+    def parse_limits(self, answers: Sequence[Completed], profile: Profile) -> Limits:
+        """Read the answers to ``limits_argvs``, in their order.
+
+        Raises:
+            Unreachable: the scheduler doesn't answer.
+            ProfileError: the profile names something that the scheduler doesn't know.
+        """
+        ...
+
+    def last_words(self, done: Completed) -> str:
+        """Return the line of a failed command's output that says most, for a user."""
+        ...

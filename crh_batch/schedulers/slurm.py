@@ -6,13 +6,13 @@ Sources: the manuals of Slurm 22.05, and answers recorded from it (tests/recorde
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from crh_batch.errors import MaybeSubmitted, ProfileError, SchedulerError, Unreachable, UnreadableAnswer
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers.base import ArrayScript, JobRow, JobState
+from crh_batch.schedulers.base import JOB_NAME_PREFIX, ArrayScript, JobRow, JobState, Limits
 
 # sbatch(1), squeue(1) "JOB STATE CODES". A word that isn't here is a newer Slurm's: UNKNOWN, never an error.
 _STATES = {
@@ -41,14 +41,13 @@ _STATES = {
     "REVOKED": JobState.ENDED,
     "TIMEOUT": JobState.ENDED,
 }
-JOB_NAME_PREFIX = "crh-"
 
 
 def directives(script: ArrayScript, profile: Profile) -> list[str]:
     """Return the sbatch options that the profile asks for; nothing that nobody asked for."""
     lines = []
     for option, value in (
-        ("partition", profile.partition),
+        ("partition", script.partition or ",".join(profile.partitions)),
         ("account", profile.account),
         ("qos", profile.qos),
         ("constraint", profile.constraint),
@@ -59,11 +58,12 @@ def directives(script: ArrayScript, profile: Profile) -> list[str]:
         lines.append(f"--nice={profile.nice}")
     if profile.time_minutes:
         lines.append(f"--time={profile.time_minutes}")
-    memory_mb = -(-script.memory_bytes // (1 << 20))
+    if script.after_job:
+        lines.append(f"--dependency=afterany:{script.after_job}")
     if profile.memory == "mem":
-        lines.append(f"--mem={memory_mb}M")
+        lines.append(f"--mem={script.memory_mb}M")
     elif profile.memory == "mem-per-cpu":
-        lines.append(f"--mem-per-cpu={-(-memory_mb // script.cores)}M")
+        lines.append(f"--mem-per-cpu={-(-script.memory_mb // script.cores)}M")
     return lines
 
 
@@ -192,13 +192,14 @@ _TASKS = re.compile(r"(\d+)_\[([^\]]*)(\]?)")
 
 def _rows(identifier: str, word: str, name: str, reason: str) -> list[JobRow]:
     state = state_of(word)
+    starved = word.startswith("OUT_OF_ME")
     match = _TASKS.match(identifier)
     if match:
         # Slurm cuts long lists in the middle of a number (recorded), which is another one then.
         listed = match.group(2) if match.group(3) else match.group(2).rpartition(",")[0]
-        return [JobRow(match.group(1), task, state, word, name, reason) for task in expand_tasks(listed)]
+        return [JobRow(match.group(1), task, state, word, name, reason, starved) for task in expand_tasks(listed)]
     job_id, _, task = identifier.partition("_")
-    return [JobRow(job_id, task, state, word, name, reason)] if job_id.isdigit() else []
+    return [JobRow(job_id, task, state, word, name, reason, starved)] if job_id.isdigit() else []
 
 
 def expand_tasks(text: str) -> list[str]:
@@ -210,19 +211,6 @@ def expand_tasks(text: str) -> list[str]:
             first, last, step = int(match.group(1)), int(match.group(2) or match.group(1)), int(match.group(3) or 1)
             tasks += [str(number) for number in range(first, last + 1, max(step, 1))]
     return tasks
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the scheduler allows.
-
-    Args:
-        max_array_size: array tasks in one array.
-        cores: cores of the largest node of the partition, 0 if unknown.
-    """
-
-    max_array_size: int
-    cores: int
 
 
 CONFIG_ARGV = ("scontrol", "show", "config")
@@ -261,15 +249,28 @@ def parse_cores(done: Completed, partition: str) -> int:
     Raises:
         ProfileError: there is no such partition.
     """
-    found = 0
+    return parse_largest_node(done, partition)[0]
+
+
+def parse_largest_node(done: Completed, partition: str) -> tuple[int, int]:
+    """Return the cores and the memory in MB of a partition's largest node, 0 where unknown.
+
+    Raises:
+        ProfileError: there is no such partition.
+    """
+    found = (0, 0)
     if partition and done.exit_status == 0 and not done.stdout.strip():
         raise ProfileError(f"partition {partition}: Slurm knows none of this name", "See sinfo.", "", "partition")
     for line in done.stdout.splitlines() if done.exit_status == 0 else ():
         parts = line.split("|")
         if len(parts) >= 2 and (partition or parts[0].endswith("*")):
-            digits = re.match(r"\d+", parts[1])
-            found = max(found, int(digits.group()) if digits else 0)
+            found = max(found, (_leading_number(parts[1]), _leading_number(parts[2]) if len(parts) > 2 else 0))
     return found
+
+
+def _leading_number(text: str) -> int:
+    digits = re.match(r"\d+", text)
+    return int(digits.group()) if digits else 0
 
 
 def last_words(done: Completed) -> str:
@@ -281,3 +282,72 @@ def last_words(done: Completed) -> str:
 
 def _facts(done: Completed) -> tuple[tuple[str, ...], int, str, str]:
     return done.argv, -1 if done.exit_status is None else done.exit_status, done.stdout, done.stderr
+
+
+# squeue and sacct take all names on one command line.
+_NAMES_A_QUERY = 500
+
+
+class Slurm:
+    """Slurm as a Scheduler."""
+
+    name = "slurm"
+    title = "Slurm"
+    submit_program = "sbatch"
+    template = "slurm.sh.j2"
+    accounting_program = "sacct"
+
+    def directives(self, script: ArrayScript, profile: Profile) -> list[str]:
+        """See Scheduler."""
+        return directives(script, profile)
+
+    def submit_argv(self, directory: str, script: str) -> list[str]:
+        """See Scheduler."""
+        return submit_argv(directory, script)
+
+    def parse_submitted(self, done: Completed) -> str:
+        """See Scheduler."""
+        return parse_submitted(done)
+
+    def queue_argvs(self, tokens: Sequence[str]) -> list[list[str]]:
+        """See Scheduler."""
+        return [squeue_argv(names) for names in _names(tokens)]
+
+    def parse_queue(self, done: Completed, tokens: Sequence[str]) -> list[JobRow]:
+        """See Scheduler."""
+        return parse_squeue(done)
+
+    def accounting_argvs(self, tokens: Sequence[str], since: float) -> list[list[str]]:
+        """See Scheduler."""
+        start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
+        return [sacct_argv(names, start) for names in _names(tokens)]
+
+    def parse_accounting(self, done: Completed, tokens: Sequence[str], since: float) -> list[JobRow] | None:
+        """See Scheduler."""
+        return parse_sacct(done)
+
+    def cancel_argv(self, job_ids: Sequence[str]) -> list[str]:
+        """See Scheduler."""
+        return cancel_argv(job_ids)
+
+    def was_cancelled(self, done: Completed) -> bool:
+        """See Scheduler."""
+        return done.exit_status == 0 or "Invalid job id" in done.stderr
+
+    def limits_argvs(self, profile: Profile) -> list[list[str]]:
+        """See Scheduler."""
+        return [list(CONFIG_ARGV), nodes_argv(",".join(profile.partitions))]
+
+    def parse_limits(self, answers: Sequence[Completed], profile: Profile) -> Limits:
+        """See Scheduler."""
+        config, nodes = answers
+        return Limits(parse_max_array_size(config), *parse_largest_node(nodes, ",".join(profile.partitions)))
+
+    def last_words(self, done: Completed) -> str:
+        """See Scheduler."""
+        return last_words(done)
+
+
+def _names(tokens: Sequence[str]) -> list[list[str]]:
+    named = [JOB_NAME_PREFIX + token for token in tokens]
+    return [named[start : start + _NAMES_A_QUERY] for start in range(0, len(named), _NAMES_A_QUERY)]

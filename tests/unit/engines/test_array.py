@@ -7,23 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from crh_batch.engines.array import SlurmEngine
+from crh_batch.engines.array import ArrayEngine
 from crh_batch.engines.choose import choose_engine
 from crh_batch.engines.local import LocalEngine
 from crh_batch.errors import HostError, MaybeSubmitted, SchedulerError, Unreachable, UsageError
 from crh_batch.hosts.base import Completed
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.submissions import Submission, read_submissions
-from crh_batch.plan.arrays import ArrayRequest
+from crh_batch.plan.arrays import ArrayRequest, ClassWork
 from crh_batch.profile import Profile
+from crh_batch.schedulers.slurm import Slurm
 from unit.engines.told import SBATCH_SILENT, ToldHost, said
 from unit.ledger.making import make_batch
 
 MB = 1 << 20
 CONFIG = said("MaxArraySize            = 1001\n")
 NODES = said("work*|4|8000\nfat|64|256000\n")
-WIDE = ArrayRequest(5, 3, 512 * MB, 30, 100.0)
-NARROW = ArrayRequest(1, 10, 256 * MB, 300, 1000.0)
+WIDE = ArrayRequest(5, 5, 3, 512 * MB, 30, 100.0)
+NARROW = ArrayRequest(1, 1, 10, 256 * MB, 300, 1000.0)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_start_when_two_classes_are_due_then_an_intent_before_each_sbatch_and_it
         return said(f"{4710 + len(seen)}\n")
 
     host = ToldHost(sbatch=sbatch)
-    started = SlurmEngine(host, Profile()).start(batch, [WIDE, NARROW])
+    started = ArrayEngine(Slurm(), host, Profile()).start(batch, [WIDE, NARROW])
     assert [one.submission.job_id for one in started] == ["4711", "4712"]
     assert [len(one) for one in seen] == [1, 2]
     assert all(one[-1].is_open for one in seen), "the intent is durable before sbatch is asked"
@@ -53,7 +54,7 @@ def test_start_when_two_classes_are_due_then_an_intent_before_each_sbatch_and_it
 
 def test_start_when_a_script_is_sent_then_its_token_is_in_its_name_and_it_lies_in_jobs(batch: Batch) -> None:
     host = ToldHost(sbatch=said("4711\n"))
-    SlurmEngine(host, Profile()).start(batch, [WIDE])
+    ArrayEngine(Slurm(), host, Profile()).start(batch, [WIDE])
     (one,) = read_submissions(batch.paths)
     (argv,) = host.asked
     script = Path(batch.paths.jobs, f"{one.token}.sh")
@@ -71,7 +72,7 @@ def test_start_when_sbatch_refuses_then_the_reason_is_written_down_and_the_next_
     words = "sbatch: error: Batch job submission failed: Invalid partition name specified\n"
     host = ToldHost(sbatch=said("", words, 1))
     with pytest.raises(SchedulerError, match="Invalid partition name"):
-        SlurmEngine(host, Profile()).start(batch, [WIDE, NARROW])
+        ArrayEngine(Slurm(), host, Profile()).start(batch, [WIDE, NARROW])
     (one,) = read_submissions(batch.paths)
     assert "Invalid partition name" in one.refused
     assert host.commands() == ["sbatch"]
@@ -80,36 +81,38 @@ def test_start_when_sbatch_refuses_then_the_reason_is_written_down_and_the_next_
 @pytest.mark.parametrize("answer", [SBATCH_SILENT, said("", "", None), said("Submitted batch job 15\n")])
 def test_start_when_sbatch_may_have_submitted_then_the_intent_stays_open(batch: Batch, answer: Completed) -> None:
     with pytest.raises(MaybeSubmitted):
-        SlurmEngine(ToldHost(sbatch=answer), Profile()).start(batch, [WIDE])
+        ArrayEngine(Slurm(), ToldHost(sbatch=answer), Profile()).start(batch, [WIDE])
     (one,) = read_submissions(batch.paths)
     assert one.is_open
 
 
 def test_start_when_sbatch_cannot_be_started_then_the_intent_is_closed(batch: Batch) -> None:
     with pytest.raises(HostError):
-        SlurmEngine(ToldHost(), Profile()).start(batch, [WIDE])
+        ArrayEngine(Slurm(), ToldHost(), Profile()).start(batch, [WIDE])
     assert read_submissions(batch.paths)[0].refused
 
 
 def test_most_threads_when_the_profile_is_silent_then_the_largest_node_of_the_partition() -> None:
-    assert SlurmEngine(ToldHost(scontrol=CONFIG, sinfo=NODES), Profile()).most_threads == 4
+    assert ArrayEngine(Slurm(), ToldHost(scontrol=CONFIG, sinfo=NODES), Profile()).most_threads == 4
     fat = ToldHost(scontrol=CONFIG, sinfo=said("fat|64|256000\n"))
-    assert SlurmEngine(fat, Profile(partition="fat")).most_threads == 64
+    assert ArrayEngine(Slurm(), fat, Profile(partition="fat")).most_threads == 64
     assert ("sinfo", "--noheader", "--format=%P|%c|%m", "--partition=fat") in fat.asked
-    assert SlurmEngine(ToldHost(), Profile(max_threads=8)).most_threads == 8, "then nothing is asked"
+    assert ArrayEngine(Slurm(), ToldHost(), Profile(max_threads=8)).most_threads == 8, "then nothing is asked"
 
 
 def test_most_threads_when_the_controller_is_silent_then_unreachable() -> None:
-    host = ToldHost(scontrol=said("", "slurm_load_ctl_conf error: Unable to contact slurm controller\n", 1))
+    silent = said("", "slurm_load_ctl_conf error: Unable to contact slurm controller\n", 1)
+    host = ToldHost(scontrol=silent, sinfo=silent)
     with pytest.raises(Unreachable):
-        _ = SlurmEngine(host, Profile()).most_threads
+        _ = ArrayEngine(Slurm(), host, Profile()).most_threads
 
 
 def test_plan_when_sized_twice_then_the_scheduler_is_asked_once() -> None:
     host = ToldHost(scontrol=said("MaxArraySize = 5\n"), sinfo=NODES)
-    engine = SlurmEngine(host, Profile())
-    assert engine.plan(1, [3600.0] * 100, [MB] * 100).pilots == 5
-    assert engine.plan(5, [3600.0] * 2, [MB] * 2).pilots == 2
+    engine = ArrayEngine(Slurm(), host, Profile())
+    requests = engine.plan([ClassWork(5, [3600.0] * 2, [MB] * 2), ClassWork(1, [3600.0] * 100, [MB] * 100)])
+    assert [(one.threads, one.cores, one.pilots) for one in requests] == [(5, 5, 2), (1, 1, 5)]
+    assert engine.limits.max_array_size == 5
     assert host.commands() == ["scontrol", "sinfo"]
 
 
@@ -120,13 +123,13 @@ NO_SLURM = ToldHost()
 @pytest.mark.parametrize(
     ("wanted", "scheduler", "host", "expected"),
     [
-        ("", "", SLURM, SlurmEngine),
+        ("", "", SLURM, ArrayEngine),
         ("", "", NO_SLURM, LocalEngine),
         ("", "local", SLURM, LocalEngine),
-        ("", "slurm", SLURM, SlurmEngine),
+        ("", "slurm", SLURM, ArrayEngine),
         ("local", "slurm", SLURM, LocalEngine),
         ("local", "slurm", NO_SLURM, LocalEngine),
-        ("array", "local", SLURM, SlurmEngine),
+        ("array", "local", SLURM, ArrayEngine),
     ],
 )
 def test_choose_engine_when_asked_then_the_users_word_then_the_profiles_then_what_is_there(
@@ -137,7 +140,7 @@ def test_choose_engine_when_asked_then_the_users_word_then_the_profiles_then_wha
 
 @pytest.mark.parametrize(("wanted", "scheduler"), [("array", ""), ("", "slurm")])
 def test_choose_engine_when_a_scheduler_is_wanted_and_missing_then_usage_error(wanted: str, scheduler: str) -> None:
-    with pytest.raises(UsageError, match="sbatch is not on PATH"):
+    with pytest.raises(UsageError, match="no scheduler here"):
         choose_engine(wanted, Profile(scheduler=scheduler), host=NO_SLURM)
 
 
@@ -145,8 +148,8 @@ def test_local_engine_when_cores_are_given_then_tomodirs_run_side_by_side() -> N
     engine = LocalEngine(8, max_threads=5)
     assert (engine.cores, engine.most_threads) == (8, 5)
     # 64 MB for the pilot and for each of eight 1.25 * 100 MB + 32 MB.
-    request = engine.plan(1, [10.0] * 16, [100 * MB] * 16)
+    (request,) = engine.plan([ClassWork(1, [10.0] * 16, [100 * MB] * 16)])
     assert (request.pilots, request.estimate_s, request.memory_bytes) == (1, 20.0, 1536 * MB)
-    assert engine.plan(5, [10.0] * 2, [0, 0]).estimate_s == 20.0, "one at a time"
+    assert engine.plan([ClassWork(5, [10.0] * 2, [0, 0])])[0].estimate_s == 20.0, "one at a time"
     assert LocalEngine(2, max_threads=5).most_threads == 2
     assert engine.scripts("b", [request]) == []

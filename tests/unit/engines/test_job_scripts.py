@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from crh_batch.engines.job_scripts import slurm_script, template_path
+from crh_batch.engines.job_scripts import job_script, template_path
 from crh_batch.errors import ProfileError
 from crh_batch.profile import Profile, config_directory
 from crh_batch.schedulers.base import ArrayScript
+from crh_batch.schedulers.slurm import Slurm
 
 MB = 1 << 20
 SCRIPT = ArrayScript("abcdefghij", "20261122-101500-k3f9", pilots=3, cores=5, memory_bytes=512 * MB, threads=5)
@@ -30,7 +31,7 @@ def head(script: str) -> list[str]:
 
 
 def test_script_when_nothing_is_asked_for_then_only_what_the_pilots_need() -> None:
-    script = slurm_script(SCRIPT, Profile())
+    script = job_script(Slurm(), SCRIPT, Profile())
     assert script.startswith("#!/bin/bash\n")
     assert head(script) == [
         "#SBATCH --job-name=crh-abcdefghij",
@@ -55,7 +56,7 @@ def test_script_when_the_profile_asks_for_more_then_all_of_it() -> None:
         setup=("module load gcc", "export A='b c'"),
         extra_directives=("#SBATCH --exclusive", "#SBATCH --hint=nomultithread"),
     )
-    script = slurm_script(SCRIPT, profile)
+    script = job_script(Slurm(), SCRIPT, profile)
     assert head(script)[2] == "#SBATCH --array=0-2%2"
     assert head(script)[7:] == [
         "#SBATCH --signal=B:USR1@60",
@@ -73,7 +74,7 @@ def test_script_when_the_profile_asks_for_more_then_all_of_it() -> None:
 
 
 def test_script_when_written_then_it_is_bash_and_gives_the_pilot_its_part() -> None:
-    script = slurm_script(SCRIPT, Profile(setup=("module load gcc",)))
+    script = job_script(Slurm(), SCRIPT, Profile(setup=("module load gcc",)))
     subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     (command,) = [line for line in script.replace("\\\n", " ").splitlines() if " pilot.pyz " in line and "exec" in line]
     words = command.split()
@@ -84,7 +85,7 @@ def test_script_when_written_then_it_is_bash_and_gives_the_pilot_its_part() -> N
 
 def test_script_when_written_then_no_path_of_the_batch_stands_in_it(tmp_path: Path) -> None:
     """A survey may be called anything, and a script is read by a shell."""
-    script = slurm_script(SCRIPT, Profile())
+    script = job_script(Slurm(), SCRIPT, Profile())
     for line in script.splitlines():
         words = line.split()
         absolute = [word for word in words if word.startswith("/") and not line.startswith("#")]
@@ -96,7 +97,7 @@ def test_template_when_the_user_has_one_then_it_wins(users: Path) -> None:
     shipped = template_path("slurm.sh.j2")
     users.write_text("#!/bin/sh\n# mine: {{ token }} {{ pilots }} {{ directives|join(' ') }}\n")
     assert template_path("slurm.sh.j2") == users != shipped
-    assert slurm_script(SCRIPT, Profile()) == "#!/bin/sh\n# mine: abcdefghij 3 --mem=512M\n"
+    assert job_script(Slurm(), SCRIPT, Profile()) == "#!/bin/sh\n# mine: abcdefghij 3 --mem=512M\n"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_template_when_the_user_has_one_then_it_wins(users: Path) -> None:
 def test_script_when_the_users_template_has_a_fault_then_a_profile_error_names_it(users: Path, text: str) -> None:
     users.write_text(text)
     with pytest.raises(ProfileError) as caught:
-        slurm_script(SCRIPT, Profile())
+        job_script(Slurm(), SCRIPT, Profile())
     assert caught.value.file == str(users)
     assert caught.value.message.startswith(str(users))
     assert "remove it" in caught.value.next_step
@@ -124,7 +125,7 @@ def test_script_when_the_users_template_has_a_fault_then_a_profile_error_names_i
 def test_script_when_the_users_template_is_no_text_then_a_profile_error_names_it(users: Path) -> None:
     users.write_bytes(b"\xff\xfe")
     with pytest.raises(ProfileError, match=r"slurm\.sh\.j2"):
-        slurm_script(SCRIPT, Profile())
+        job_script(Slurm(), SCRIPT, Profile())
 
 
 def test_template_when_there_is_none_of_that_name_then_a_profile_error() -> None:

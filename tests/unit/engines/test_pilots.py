@@ -91,7 +91,7 @@ def test_settle_when_the_scheduler_does_not_answer_then_nothing_may_be_sent(batc
     record_intent(batch.paths, "slurm", 1, 3)
     host = ToldHost()
     host.answers["squeue"] = squeue  # type: ignore[assignment]
-    with pytest.raises(Unreachable, match="may or may not have reached Slurm"):
+    with pytest.raises(Unreachable, match="may or may not have reached the scheduler"):
         settle_intents(batch, host)
     assert read_submissions(batch.paths)[0].is_open
 

@@ -24,7 +24,7 @@ from crh_batch.ledger.submissions import (
     record_started,
     record_submitted,
 )
-from crh_batch.plan.arrays import ArrayRequest
+from crh_batch.plan.arrays import ArrayRequest, ClassWork
 from unit.engines.told import SQUEUE_SILENT, ToldHost, said
 from unit.ledger.making import ELSEWHERE, begin, claim, dead_process, finish, make_batch, make_item, make_names
 
@@ -40,8 +40,11 @@ class RecordingEngine:
     def __init__(self) -> None:
         self.asked: list[ArrayRequest] = []
 
-    def plan(self, threads: int, estimates_s: Sequence[float], peaks_bytes: Sequence[int]) -> ArrayRequest:
-        return ArrayRequest(threads, len(estimates_s), max(peaks_bytes), len(estimates_s), sum(estimates_s))
+    def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
+        return [self._request(one, len(one.estimates_s)) for one in work]
+
+    def _request(self, one: ClassWork, count: int) -> ArrayRequest:
+        return ArrayRequest(one.threads, one.threads, count, max(one.peaks_bytes), count, sum(one.estimates_s))
 
     def scripts(self, batch_id: str, requests: Sequence[ArrayRequest]) -> list[str]:
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crh_batch.plan.arrays import ArrayRequest, plan_array
+from crh_batch.plan.arrays import ArrayRequest, ClassWork, plan_array
 
 MB = 1 << 20
 
@@ -30,9 +30,9 @@ MB = 1 << 20
 def test_plan_array_when_the_work_is_known_then_so_many_pilots(
     estimates: list[float], max_pilots: int, max_array_size: int, pilots: int
 ) -> None:
-    assert plan_array(1, estimates, [0] * len(estimates), max_pilots, max_array_size).pilots == pilots
+    assert plan_array(ClassWork(1, estimates, [0] * len(estimates)), max_pilots, max_array_size).pilots == pilots
 
 
 def test_plan_array_when_planned_then_memory_of_the_largest_and_time_of_all() -> None:
-    request = plan_array(5, [100.0, 50.0, 25.0], [10 * MB, 1000 * MB, 20 * MB], 100, 1001)
-    assert request == ArrayRequest(threads=5, pilots=3, memory_bytes=1536 * MB, tomodirs=3, estimate_s=175.0)
+    request = plan_array(ClassWork(5, [100.0, 50.0, 25.0], [10 * MB, 1000 * MB, 20 * MB]), 100, 1001)
+    assert request == ArrayRequest(threads=5, cores=5, pilots=3, memory_bytes=1536 * MB, tomodirs=3, estimate_s=175.0)
