@@ -28,11 +28,11 @@ lint: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev programs
 	$(PYTEST) tests/unit
 
-real: $(VENV)/.installed-dev programs slurm
+real: $(VENV)/.installed-dev programs schedulers
 	$(PYTEST) tests/real -m "not bed"
 
-# The test bed itself, and the facts about Slurm that the job scripts rely on: after a change of either.
-bed: $(VENV)/.installed-dev slurm
+# The test bed itself, and the facts about the schedulers that the job scripts rely on: after a change of either.
+bed: $(VENV)/.installed-dev schedulers
 	$(PYTEST) tests/real -m bed
 
 faults: $(VENV)/.installed-dev programs
@@ -41,13 +41,13 @@ faults: $(VENV)/.installed-dev programs
 benchmark: $(VENV)/.installed-dev programs
 	$(BIN)/python benchmarks/overhead.py
 
-# What CRMod and CRTomo need of the system.
-.PHONY: programs slurm
+# What CRMod and CRTomo need of the system, and the schedulers that the tests start.
+.PHONY: programs schedulers
 programs:
 	bash .ci/install-debian-packages programs
 
-slurm:
-	bash .ci/install-debian-packages slurm
+schedulers:
+	bash .ci/install-debian-packages slurm sge
 
 $(VENV)/bin/python:
 	bash .ci/make-venv $(VENV) $(PYTHON)

@@ -1,6 +1,6 @@
 """What crh-batch costs beside the programs: N copies of a small model, against ``xargs -P`` over the same program.
 
-    python benchmarks/overhead.py [-n 1000] [-j 2] [--repeats 3]
+    python benchmarks/overhead.py [-n 1000] [-j 2] [--repeats 3] [--directory /dev/shm]
 
 Both run in turn on fresh copies, in one run of this script, so what is compared was measured on the same machine in
 the same minutes. Printed are ratios: of the pilot's part and of the whole command to xargs, the processor time spent
@@ -121,8 +121,12 @@ def main() -> None:
     parser.add_argument("-n", type=int, default=1000, help="tomodirs")
     parser.add_argument("-j", type=int, default=2, help="programs side by side")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--directory", help="where surveys and scratch lie; a tmpfs leaves the disk's share out")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.directory:
+        # For this process's own surveys, and for the pilot's scratch directories.
+        os.environ["TMPDIR"] = tempfile.tempdir = options.directory
     program = find_program("CRMod", Profile())
     xargs: list[float] = []
     runs: list[Run] = []

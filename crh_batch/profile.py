@@ -1,8 +1,4 @@
-"""A cluster's settings, from TOML files.
-
-Later files win key by key: /etc/crh-batch/profile.toml, the user's ``crh-batch/profile.toml`` in the configuration
-directory, the survey's ``crh-batch.toml``; then the command line.
-"""
+"""A cluster's settings: the keys, what each means, and what may stand there. Files: profile_files.py."""
 
 from __future__ import annotations
 
@@ -10,19 +6,17 @@ import dataclasses
 import difflib
 import os
 import shlex
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from crh_batch.errors import ProfileError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # type: ignore[import-not-found,unused-ignore]
-
-SURVEY_FILE = "crh-batch.toml"
+# Keys that take one of some words; the empty one is found out.
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "scheduler": ("", "slurm", "sge", "local"),
+    "memory": ("mem", "mem-per-cpu", "none"),
+}
 _NOT_NEGATIVE = (
     "time_minutes",
     "warn_s",
@@ -92,55 +86,21 @@ class Profile:
         Raises:
             ProfileError: which key, and what may stand there.
         """
-        for one in dataclasses.fields(self):
-            value = getattr(self, one.name)
-            texts = value if isinstance(value, tuple) else (value,)
-            for text in texts:
-                if isinstance(text, str) and ("\n" in text or "\0" in text):
-                    raise ProfileError(
-                        f"{one.name}: a line break can't stand in a value", "Write one line.", "", one.name
-                    )
-        allowed = {"scheduler": ("", "slurm", "sge", "local"), "memory": ("mem", "mem-per-cpu", "none")}
-        for key, values in allowed.items():
-            if getattr(self, key) not in values:
-                raise ProfileError(
-                    f"{key} = {getattr(self, key)!r}: not known",
-                    "Known: " + ", ".join(repr(value) for value in values) + ".",
-                    "",
-                    key,
-                )
-        for key in _NOT_NEGATIVE:
-            if getattr(self, key) < 0:
-                raise ProfileError(f"{key}: must not be negative", "Write 0 or more.", "", key)
-        if self.time_minutes and self.warn_s >= 60 * self.time_minutes:
-            raise ProfileError(
-                f"warn_s = {self.warn_s}: not shorter than the time limit of {self.time_minutes} minutes",
-                "Pilots would stop claiming as soon as they start: lower warn_s, or raise time_minutes.",
-                "",
-                "warn_s",
-            )
-        for key in ("max_pilots", "charged_attempts"):
-            if getattr(self, key) < 1:
-                raise ProfileError(f"{key}: must be at least 1", "Write 1 or more.", "", key)
-
-        if self.max_memory_mb and self.memory_mb > self.max_memory_mb:
-            raise ProfileError(
-                f"memory_mb = {self.memory_mb}: more than max_memory_mb = {self.max_memory_mb}",
-                "Lower the one or raise the other.",
-                "",
-                "memory_mb",
-            )
-        try:
-            shlex.split(self.container)
-        except ValueError as error:
-            raise ProfileError(
-                f"container = {self.container!r}: {error}", "Quote it as for a shell.", "", "container"
-            ) from error
+        for check in (_check_texts, _check_choices, _check_numbers, _check_together):
+            check(self)
 
     @property
     def container_words(self) -> tuple[str, ...]:
         """What is put before each program, as an argv."""
         return tuple(shlex.split(self.container))
+
+    @property
+    def is_inside_container(self) -> Mapping[str, bool]:
+        """For CRMod and CRTomo: whether its path is one inside the container, which nobody can look at from here."""
+        return {
+            name: bool(self.container) and os.path.isabs(path)
+            for name, path in (("CRMod", self.crmod), ("CRTomo", self.crtomo))
+        }
 
     @property
     def partitions(self) -> tuple[str, ...]:
@@ -152,55 +112,65 @@ class Profile:
         return dataclasses.asdict(self)
 
 
-def config_directory() -> Path:
-    """Return the user's configuration directory of crh-batch (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    return Path(base) / "crh-batch"
+def _refuse(key: str, what: str, hint: str) -> NoReturn:
+    raise ProfileError(f"{key}{what}", hint, "", key)
 
 
-def profile_files(root: str) -> list[Path]:
-    """Return where profiles are looked for, the winning one last."""
-    return [Path("/etc/crh-batch/profile.toml"), config_directory() / "profile.toml", Path(root) / SURVEY_FILE]
-
-
-def load_profile(root: str, **overrides: Any) -> Profile:
-    """Read the profile that holds for a survey.
-
-    Args:
-        root: the survey's directory.
-        overrides: keys from the command line; None means not given.
-
-    Raises:
-        ProfileError: a file can't be read, has an unknown key (the nearest known one is named) or a wrong value.
-    """
-    values: dict[str, Any] = {}
-    for path in profile_files(root):
-        values.update(_read(path))
-    values.update({key: value for key, value in overrides.items() if value is not None})
-    return Profile(**values)
-
-
-def _read(path: Path) -> dict[str, Any]:
+def _check_texts(profile: Profile) -> None:
+    for one in dataclasses.fields(profile):
+        value = getattr(profile, one.name)
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and ("\n" in text or "\r" in text or "\0" in text):
+                _refuse(one.name, ": a line break can't stand in a value", "Write one line.")
+    # They go into one line of the job script each; a blank would begin another option there.
+    for key in ("partition", "account", "qos", "memory_resource", "parallel_environment"):
+        words = getattr(profile, key).split(",") if key == "partition" else [getattr(profile, key)]
+        for word in words:
+            if len(word.split()) > 1:
+                _refuse(key, f" = {getattr(profile, key)!r}: has a blank in a name", "Write one name.")
     try:
-        with path.open("rb") as stream:
-            data = tomllib.load(stream)
-    except FileNotFoundError:
-        return {}
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: can't be read: {error}", "Mend the file.", str(path)) from error
-    return {key: _checked(path, key, value) for key, value in data.items()}
+        shlex.split(profile.container)
+    except ValueError as error:
+        raise ProfileError(
+            f"container = {profile.container!r}: {error}", "Quote it as for a shell.", "", "container"
+        ) from error
 
 
-def _checked(path: Path, key: str, value: Any) -> Any:
-    known = {one.name: one for one in dataclasses.fields(Profile)}
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"Did you mean {near[0]}?" if near else "Known keys: " + ", ".join(known) + "."
-        raise ProfileError(f"{path}: unknown key {key}", hint, str(path), key)
-    default = () if known[key].default is dataclasses.MISSING else known[key].default
-    if isinstance(default, tuple) and isinstance(value, list) and all(isinstance(line, str) for line in value):
-        return tuple(value)
-    if type(value) is not type(default):
-        kind = {str: "a text", int: "a whole number", bool: "true or false", tuple: "a list of texts"}[type(default)]
-        raise ProfileError(f"{path}: {key} = {value!r}: must be {kind}", "Mend the value.", str(path), key)
-    return value
+def _check_choices(profile: Profile) -> None:
+    for key, values in CHOICES.items():
+        value = getattr(profile, key)
+        if value not in values:
+            near = difflib.get_close_matches(value, values, n=1)
+            meant = f" Did you mean {near[0]!r}?" if near and near[0] else ""
+            _refuse(key, f" = {value!r}: not known", "Known: " + ", ".join(map(repr, values)) + "." + meant)
+
+
+def _check_numbers(profile: Profile) -> None:
+    for key in _NOT_NEGATIVE:
+        if getattr(profile, key) < 0:
+            _refuse(key, f" = {getattr(profile, key)}: must not be negative", "Write 0 or more.")
+    for key in ("max_pilots", "charged_attempts"):
+        if getattr(profile, key) < 1:
+            _refuse(key, f" = {getattr(profile, key)}: must be at least 1", "Write 1 or more.")
+
+
+def _check_together(profile: Profile) -> None:
+    """Refuse keys that contradict each other, be they from one file or from several."""
+    if profile.time_minutes and profile.warn_s >= 60 * profile.time_minutes:
+        _refuse(
+            "warn_s",
+            f" = {profile.warn_s}: not shorter than the time limit of {profile.time_minutes} minutes",
+            "Pilots would stop claiming as soon as they start: lower warn_s, or raise time_minutes.",
+        )
+    if profile.max_memory_mb and profile.memory_mb > profile.max_memory_mb:
+        _refuse(
+            "memory_mb",
+            f" = {profile.memory_mb}: more than max_memory_mb = {profile.max_memory_mb}",
+            "Lower the one or raise the other.",
+        )
+    if profile.cores and profile.max_threads > profile.cores and profile.whole_nodes:
+        _refuse(
+            "max_threads",
+            f" = {profile.max_threads}: more than the {profile.cores} cores of a job (cores)",
+            "Lower the one or raise the other.",
+        )

@@ -59,6 +59,9 @@ def cli_page() -> str:
         command = cli.get_command(context, name)
         assert command is not None, f"{name} is listed"
         lines += _command(name, command)
+        if isinstance(command, click.Group):
+            for below, one in sorted(command.commands.items()):
+                lines += _command(f"{name} {below}", one)
     return _text(lines)
 
 
@@ -125,7 +128,11 @@ def profile_page() -> str:
         "",
         "1. `/etc/crh-batch/profile.toml`: the site's",
         "2. `~/.config/crh-batch/profile.toml`: yours (`$XDG_CONFIG_HOME/crh-batch/profile.toml` if that is set)",
-        "3. `crh-batch.toml` in the survey's directory",
+        "3. the named profile, if one is asked for: `profiles/NAME.toml` in these two directories, or any file",
+        "4. `crh-batch.toml` in the survey's directory",
+        "",
+        'The name comes from `--profile`, else from a line `profile = "NAME"` in the survey\'s `crh-batch.toml`.',
+        "`crh-batch profile show` tells what holds and where it is from.",
         "",
         "The survey's directory is the current one if all PATHs lie in it, else their common parent. A key that is",
         "not listed here is refused, with the nearest one that is. What a batch was submitted with stands in its",
@@ -140,7 +147,7 @@ def profile_page() -> str:
         lines.append(f"| `{one.name}` | {kind} | `{_toml(default)}` | {_cell(str(one.metadata['description']))} |")
     lines += ["", "All keys with their defaults, to copy from:", "", "```toml"]
     lines += [f"{one.name} = {_toml(_default(one))}" for one in dataclasses.fields(Profile)]
-    lines += ["```", "", "How they are used on Slurm: [how-to/slurm.md](../how-to/slurm.md).", ""]
+    lines += ["```", "", "How they are made and tried: [how-to/profiles.md](../how-to/profiles.md).", ""]
     return _text(lines)
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+
 import click
 
 from crh_batch.cli.common import batch_argument, json_option, print_json, talk
-from crh_batch.cli.finish import collect_target, say_collected, talk_last_words
-from crh_batch.cli.targets import Target, current_targets
+from crh_batch.cli.finish import collect_target, say_collected, talk_held, talk_last_words
+from crh_batch.cli.targets import current_targets, group_option
+from crh_batch.engines.target import Target
 from crh_batch.engines.wait import End, wait_for
+from crh_batch.errors import Busy
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.collect import CollectReport
 from crh_batch.report.as_json import SCHEMA, collect_json
@@ -19,6 +24,7 @@ _ROUND_S = 5.0
 
 @click.command("collect")
 @batch_argument
+@group_option
 @click.option("--follow", is_flag=True, help="Go on collecting as tomodirs finish, until all is over.")
 @click.option(
     "--force",
@@ -26,38 +32,52 @@ _ROUND_S = 5.0
     help="Also where inputs changed since the run, and when another client's collecting can't be proven dead.",
 )
 @json_option
-def command(batch: str, follow: bool, force: bool, as_json: bool) -> int:
+def command(batch: str, group: str, follow: bool, force: bool, as_json: bool) -> int:
     """Put finished results of BATCH into their tomodirs; by default of all batches here that have some.
 
     Checks each result's sum, refuses tomodirs whose input has changed since, and removes their .crh files. Running it
     again does only what is left. Exit code 0 only if everything is complete and in place.
     """
-    targets = current_targets(batch)
-    reports = {target.batch.batch_id: _collect(target, follow=follow, force=force) for target in targets}
-    code = max(say_collected(target, reports[target.batch.batch_id], tables=not as_json) for target in targets)
+    targets = current_targets(batch, group)
+    reports = [collect_target(target, force=force, force_custody=force) for target in targets]
+    if follow:
+        _follow(targets, reports, force=force)
+    code = max(say_collected(target, report, tables=not as_json) for target, report in zip(targets, reports))
     if as_json:
         print_json(
             {
                 "schema": SCHEMA,
                 "batches": [
-                    collect_json(one.batch.batch_id, reports[one.batch.batch_id], count(one.batch)) for one in targets
+                    collect_json(one.batch.batch_id, report, count(one.batch, one.only))
+                    for one, report in zip(targets, reports)
                 ],
             }
         )
     return code
 
 
-def _collect(target: Target, *, follow: bool, force: bool) -> CollectReport:
-    report = collect_target(target, force=force, force_custody=force)
-    end = End.TIMEOUT if follow else End.OVER
-    while end is End.TIMEOUT:
-        end = wait_for([target.batch], ThisMachine(), timeout_s=_ROUND_S)
-        more = collect_target(target, force=force)
-        if more.collected:
-            talk(f"{more.collected} more collected")
-        report.collected += more.collected
-        report.refused = more.refused
+def _follow(targets: Sequence[Target], reports: Sequence[CollectReport], *, force: bool) -> None:
+    """Collect what comes in, until all is over or nobody is left; the reports grow."""
+    end, busy = End.TIMEOUT, False
+    while end is End.TIMEOUT or busy:
+        end = wait_for(targets, ThisMachine(), timeout_s=_ROUND_S)
+        if busy:
+            time.sleep(_ROUND_S)
+        busy = False
+        for target, report in zip(targets, reports):
+            try:
+                more = collect_target(target, force=force)
+            except Busy:
+                # Another client is at work on the batch just now; what is done is done in the next round, too.
+                busy = True
+                continue
+            if more.collected:
+                talk(f"batch {target.batch.batch_id}: {more.collected} more collected")
+            report.collected += more.collected
+            report.refused = more.refused
+    for target in targets:
+        talk_held(count(target.batch, target.only))
     if end is End.STALLED:
         talk("no pilot is left, though tomodirs are: crh-batch submit starts some again")
-        talk_last_words(target.batch)
-    return report
+        for target in targets:
+            talk_last_words(target.batch)

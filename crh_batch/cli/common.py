@@ -2,43 +2,99 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
-from crh_batch.engines.base import Engine
+from crh_batch.cli.chosen_profile import chosen_profile, profile_option
+from crh_batch.engines.base import Engine, plural
 from crh_batch.engines.choose import ENGINES, choose_engine
 from crh_batch.errors import CrhBatchError, UsageError
 from crh_batch.hosts.this_machine import ThisMachine
+from crh_batch.plan.history import History
+from crh_batch.plan.selection import EVERYTHING, Selection, parse_selection
 from crh_batch.plan.survey import Survey, choose_root, examine
-from crh_batch.profile import Profile, load_profile
-from crh_batch.report.table import shown
+from crh_batch.plan.wishes import Wishes
+from crh_batch.profile import Profile
+from crh_batch.profile_files import load_profile
+from crh_batch.report.forecast import Forecast
+from crh_batch.report.table import seconds_text, shown
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True)
+class Which:
+    """Which tomodirs a command is about, as the command line says it.
+
+    Args:
+        count: at most so many that need work; None for all.
+    """
+
+    paths: tuple[str, ...] = ()
+    match: str = ""
+    from_file: str | None = None
+    selection: Selection = EVERYTHING
+    count: int | None = None
+
+
 def survey_options(command: Command) -> Command:
-    """Add what says which tomodirs: PATH..., --match, --from-file."""
-    command = click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]...")(command)
-    command = click.option("--match", default="", metavar="REGEX", help="Only tomodirs whose path matches.")(command)
-    return click.option(
-        "--from-file",
-        type=click.Path(),
-        metavar="FILE",
-        help="Read further PATHs from a file, one a line (or separated by NUL characters); - is standard input.",
-    )(command)
+    """Add what says which tomodirs; the command gets it as ``which``."""
+
+    @functools.wraps(command)
+    def with_which(
+        *arguments: Any,
+        paths: tuple[str, ...],
+        match: str,
+        from_file: str | None,
+        select: str | None,
+        count: int | None,
+        **others: Any,
+    ) -> Any:
+        selection = EVERYTHING if select is None else parse_selection(select)
+        return command(*arguments, which=Which(paths, match, from_file, selection, count), **others)
+
+    options = (
+        click.option(
+            "--count", type=click.IntRange(1), help="At most so many tomodirs: the first by path that need work."
+        ),
+        click.option(
+            "--select",
+            metavar="NUMBERS",
+            help="Only these of the tomodirs in the order of their paths, counted from 0 as check shows them: numbers "
+            "and slices as Python's, such as 0:100,140.",
+        ),
+        click.option(
+            "--from-file",
+            type=click.Path(),
+            metavar="FILE",
+            help="Read further PATHs from a file, one a line (or separated by NUL characters); - is standard input.",
+        ),
+        click.option("--match", default="", metavar="REGEX", help="Only tomodirs whose path matches."),
+        click.argument("paths", nargs=-1, type=click.Path(), metavar="[PATH]..."),
+    )
+    decorated: Any = with_which
+    for option in options:
+        decorated = option(decorated)
+    return cast(Command, decorated)
 
 
 def engine_options(command: Command) -> Command:
     """Add what says how pilots are started."""
+    command = profile_option(command)
     command = click.option(
-        "--engine", type=click.Choice(ENGINES), help="array: Slurm; local: this machine. Default: Slurm if it is here."
+        "--engine",
+        type=click.Choice(ENGINES),
+        help="array: Slurm or SGE; local: this machine. Default: a scheduler if one is here.",
     )(command)
     command = click.option("-j", "--cores", type=click.IntRange(1), help="Cores of this machine to use (local).")(
         command
@@ -48,6 +104,9 @@ def engine_options(command: Command) -> Command:
     )(command)
 
 
+max_pilots_option = click.option(
+    "--max-pilots", type=click.IntRange(1), help="Most array tasks for one class of tomodirs."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 batch_argument = click.argument("batch", required=False, default="", metavar="[BATCH|PATH]")
 
@@ -70,21 +129,28 @@ def all_paths(paths: Sequence[str], from_file: str | None) -> list[str]:
     return found
 
 
-def look_through(
-    paths: Sequence[str], from_file: str | None, match: str, engine: Engine, root: str | None = None
-) -> Survey:
+def look_through(which: Which, engine: Engine, root: str | None = None) -> Survey:
     """Examine the tree with a progress line on a terminal."""
-    targets = all_paths(paths, from_file)
-    if from_file is not None and not targets:
-        raise UsageError(f"--from-file {from_file}: holds no path", "Write one path a line.")
+    targets = all_paths(which.paths, which.from_file)
+    if which.from_file is not None and not targets:
+        raise UsageError(f"--from-file {which.from_file}: holds no path", "Write one path a line.")
     root = root or choose_root(targets, ".")
     with counting("looking at tomodirs") as on_progress:
-        return examine(targets, root, most_threads=engine.most_threads, match=match, on_progress=on_progress)
+        return examine(
+            targets,
+            root,
+            most_threads=engine.most_threads,
+            match=which.match,
+            selection=which.selection,
+            most=which.count,
+            on_progress=on_progress,
+        )
 
 
-def profile_for(paths: Sequence[str], from_file: str | None, **overrides: Any) -> Profile:
+def profile_for(which: Which, **overrides: Any) -> Profile:
     """Load the profile of the survey that paths lie in."""
-    return load_profile(choose_root(list(paths), ".") if from_file is None else ".", **overrides)
+    root = choose_root(which.paths, ".") if which.from_file is None else "."
+    return load_profile(root, chosen_profile(), **overrides)
 
 
 def engine_for(name: str | None, profile: Profile, cores: int | None) -> Engine:
@@ -117,6 +183,26 @@ def talk_problems(problems: Sequence[tuple[str, str]], title: str, *, limit: int
         talk(f"  {shown(path)}: {reason}")
     if len(problems) > limit:
         talk(f"  ... and {len(problems) - limit} more (all of them: crh-batch check --json)")
+
+
+def talk_forecast(expected: Forecast, wishes: Wishes) -> None:
+    """Say how long a batch is expected to take, and how much of it is done by the deadline."""
+    jobs = f"{plural(expected.pilots, 'job')} with {plural(expected.cores, 'core')} in all"
+    bound = f"(no order could take less than {seconds_text(expected.bound_s)})"
+    talk(f"about {seconds_text(expected.makespan_s)} with {jobs} {bound}, if all begin at once")
+    if expected.by_deadline is not None and wishes.deadline is not None:
+        at = time.strftime("%Y-%m-%d %H:%M", time.localtime(wishes.deadline))
+        talk(f"by the deadline, {at}: about {expected.by_deadline} of {expected.tomodirs}")
+
+
+def talk_accuracy(history: History) -> None:
+    """Say how far off estimates from past runs were."""
+    found = history.accuracy()
+    if found is not None:
+        talk(
+            f"past estimates were off by a factor of {found.median:.1f} in the median, {found.worst:.1f} at worst "
+            f"({plural(found.runs, 'run')})"
+        )
 
 
 @contextmanager

@@ -7,14 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 from crh_batch.cli.common import bar, complain, talk, talk_problems
-from crh_batch.cli.targets import Target
+from crh_batch.engines.history_file import remember
+from crh_batch.engines.target import Target, is_over
 from crh_batch.engines.wait import End, wait_for
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
 from crh_batch.ledger.custody import custody_of, was_left_by_the_dead
-from crh_batch.ledger.names import StateName
+from crh_batch.ledger.names import State, StateName
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.report.states import Status, count, status_of
 from crh_batch.report.table import console, counts_line, failed_table, results_table
@@ -22,32 +23,62 @@ from crh_batch.report.table import console, counts_line, failed_table, results_t
 TIMED_OUT = 1
 
 
-def wait_with_bar(batches: Sequence[Batch], timeout_s: float | None = None) -> int:
-    """Wait for batches with a bar; return the exit code: 0 if all ended well, 1 if not all did (yet)."""
-    end = wait_for_end(batches, timeout_s)
-    statuses = [count(batch) for batch in batches]
+def wait_with_bar(targets: Sequence[Target], timeout_s: float | None = None) -> int:
+    """Wait for targets with a bar; return the exit code: 0 if all ended well, 1 if not all did (yet)."""
+    return say_end(targets, wait_for_end(targets, timeout_s))
+
+
+def say_end(targets: Sequence[Target], end: End) -> int:
+    """Say how waiting for targets ended; return the exit code."""
+    statuses = [status_of(target.batch, _is_waiting, target.only) for target in targets]
     for status in statuses:
         talk(f"batch {status.batch.batch_id}: {counts_line(status)}")
+        talk_held(status)
+        talk_stuck(status)
     if end is End.TIMEOUT:
         talk("not over yet: the time to wait is up; crh-batch wait goes on")
         return TIMED_OUT
     if end is End.STALLED:
         talk("no pilot is left, though tomodirs are: crh-batch submit starts some again")
-        for batch in batches:
-            talk_last_words(batch)
+        for target in targets:
+            talk_last_words(target.batch)
         return 3
     return 0 if all(status.complete for status in statuses) else 1
 
 
-def wait_for_end(batches: Sequence[Batch], timeout_s: float | None = None) -> End:
-    """Wait for batches with a bar."""
+def talk_held(status: Status) -> None:
+    """Say what to do about tomodirs that are held: nobody else will."""
+    if held := status.counts[StateName.HELD]:
+        talk(f"  {held} held: crh-batch release, then crh-batch submit starts pilots for them")
+
+
+def _is_waiting(item_id: int, state: State) -> bool:
+    return state.name is StateName.WAITING
+
+
+def talk_stuck(status: Status) -> None:
+    """Say which tomodirs wait for results that won't come by themselves, and what to do."""
+    stuck = [(row.path, row.error) for row in status.rows if row.is_stuck]
+    talk_problems(stuck, "wait in vain")
+    if stuck:
+        talk("  Mend what they wait for and submit again (or crh-batch release it); they follow by themselves.")
+
+
+def wait_for_end(targets: Sequence[Target], timeout_s: float | None = None) -> End:
+    """Wait for targets with a bar."""
     with bar("running") as show:
 
         def on_counts(counts: Counter[StateName]) -> None:
             over = counts[StateName.DONE] + counts[StateName.COLLECTED] + counts[StateName.FAILED]
             show(over, sum(counts.values()))
 
-        return wait_for(batches, ThisMachine(), timeout_s=timeout_s, on_counts=on_counts)
+        return wait_for(
+            targets,
+            ThisMachine(),
+            timeout_s=timeout_s,
+            on_counts=on_counts,
+            on_started=lambda one: talk(f"started {one.where}"),
+        )
 
 
 def talk_last_words(batch: Batch) -> None:
@@ -96,7 +127,10 @@ def collect_target(target: Target, *, force: bool = False, force_custody: bool =
         return CollectReport()
     with bar("collecting") as on_progress, custody_of(batch, force=force_custody) as custody:
         only = None if target.only is None else target.takes
-        return collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
+        report = collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
+    if is_over(status.counts):
+        remember(batch)
+    return report
 
 
 def say_collected(target: Target, report: CollectReport, *, tables: bool = True) -> int:
@@ -106,11 +140,12 @@ def say_collected(target: Target, report: CollectReport, *, tables: bool = True)
         tables: print what failed on stdout, which may be wanted for JSON alone.
     """
     batch = target.batch
-    status = status_of(batch, lambda item_id, state: state.name is StateName.FAILED, target.only)
+    status = status_of(batch, lambda item_id, state: state.name in (StateName.FAILED, StateName.WAITING), target.only)
     talk(f"batch {batch.batch_id}: {report.collected} results put in place; {counts_line(status)}")
     talk_problems([(path, str(error)) for path, error in report.refused], "results stay in their packs")
     if tables:
         show_failed(status)
+    talk_stuck(status)
     return 0 if status.complete and not report.refused else 1
 
 

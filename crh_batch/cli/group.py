@@ -18,14 +18,20 @@ COMMANDS = {
     "check": "check",
     "collect": "collect",
     "demo": "demo",
+    "history": "history",
+    "hold": "hold",
     "log": "log",
     "pilot": "pilot",
+    "profile": "profile",
+    "release": "release",
+    "report": "report",
     "retry": "retry",
     "run": "run",
     "show": "show",
     "status": "status",
     "submit": "submit",
     "wait": "wait",
+    "watch": "watch",
 }
 INTERRUPTED = 130
 

@@ -15,14 +15,18 @@ from crh_batch.ledger.batch import open_batch
 @click.command("pilot")
 @batch_argument
 @click.option("-j", "--cores", type=click.IntRange(1), help="Cores to use. Default: all that this process may use.")
+@click.option("--group", default="", metavar="NAME", help="Run only tomodirs of this group.")
+@click.option("--memory-mb", type=click.IntRange(1), help="What they may take together. Default: no limit.")
 @click.option("--scratch", type=click.Path(), default="", help="Where private directories are made.")
-def command(batch: str, cores: int | None, scratch: str) -> int:
+def command(batch: str, cores: int | None, group: str, memory_mb: int | None, scratch: str) -> int:
     """Run one more pilot for BATCH here, in the foreground, until nothing is left to claim.
 
     Works on any machine that sees the filesystem, and inside a job of one's own.
     """
     opened = open_batch(batch)
-    argv = pilot_argv(opened, "", cores or len(os.sched_getaffinity(0)), scratch)
+    argv = pilot_argv(opened, "", cores or len(os.sched_getaffinity(0)), scratch, memory_mb or 0)
+    if group:
+        argv += [f"--group={group}"]
     talk(f"a pilot for batch {opened.batch_id} with {argv[argv.index('--cores') + 1]} cores")
     sys.stderr.flush()
     os.execv(argv[0], argv)

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import click
 
+from crh_batch.cli.chosen_profile import chosen_profile
 from crh_batch.cli.common import complain, engine_for, engine_options, talk
-from crh_batch.cli.targets import find_targets
+from crh_batch.cli.targets import find_targets, where_arguments
 from crh_batch.engines.resume import resume
 from crh_batch.engines.steer import retry
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
-from crh_batch.profile import load_profile
+from crh_batch.ledger.names import Failure
+from crh_batch.profile_files import load_profile
 
 
 @click.command("retry")
-@click.argument("where", nargs=-1, metavar="[BATCH|PATH]...")
+@where_arguments
 @click.option("--failed", is_flag=True, help="What has failed (the default if neither is given).")
+@click.option(
+    "--cause",
+    "causes",
+    type=click.Choice([cause.value for cause in Failure]),
+    multiple=True,
+    help="Only what failed by this cause; may be given several times.",
+)
 @click.option("--lost", is_flag=True, help="Also attempts whose pilots are dead, or of which nothing is known.")
 @click.option("--force", is_flag=True, help="Even when another client's work on the batch can't be proven dead.")
 @engine_options
 def command(
     where: tuple[str, ...],
+    group: str,
     failed: bool,
+    causes: tuple[str, ...],
     lost: bool,
     force: bool,
     engine: str | None,
@@ -34,14 +45,16 @@ def command(
     most once.
     """
     code = 0
-    for target in find_targets(where):
+    for target in find_targets(where, group):
         batch = target.batch
-        if failed or not lost:
-            again, taken = retry(batch, target.only, force=force)
-            talk(f"batch {batch.batch_id}: {again} failed tomodirs are ready again")
-            for path, why in taken:
+        if failed or causes or not lost:
+            retried = retry(target, causes=[Failure(cause) for cause in causes], force=force)
+            talk(f"batch {batch.batch_id}: {retried.again} failed tomodirs are ready again")
+            if retried.held:
+                talk(f"  {retried.held} of them are held: crh-batch release")
+            for path, why in retried.left:
                 talk(f"  {path}: left alone: {why}")
-        profile = load_profile(batch.paths.root, max_threads=max_threads)
+        profile = load_profile(batch.paths.root, chosen_profile(), max_threads=max_threads)
         try:
             resumed = resume(
                 batch, engine_for(engine, profile, cores), ThisMachine(), force=lost or force, collect=False

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import Any
 
 import click
 
 from crh_batch.cli.common import (
+    Which,
     bar,
     complain,
     engine_for,
     engine_options,
     json_option,
     look_through,
+    max_pilots_option,
     print_json,
     profile_for,
     survey_options,
     talk,
+    talk_forecast,
     talk_problems,
 )
 from crh_batch.cli.finish import collect_all, wait_with_bar
+from crh_batch.cli.wishes import wish_options
 from crh_batch.engines.base import Engine, plural
+from crh_batch.engines.history_file import read_history
 from crh_batch.engines.submit import SubmitReport, submit
+from crh_batch.engines.target import Target
 from crh_batch.hosts.this_machine import ThisMachine
-from crh_batch.plan.arrays import ClassWork
-from crh_batch.plan.order import Planned, in_order
+from crh_batch.plan.dependencies import link
+from crh_batch.plan.history import estimated
 from crh_batch.plan.survey import Survey
+from crh_batch.plan.wishes import Wishes
 from crh_batch.report.as_json import submit_json
+from crh_batch.report.forecast import forecast
 from crh_batch.report.table import bytes_text, check_table, console, seconds_text
 
 
 @click.command("submit")
 @survey_options
+@wish_options
 @engine_options
-@click.option("--max-pilots", type=click.IntRange(1), help="Most array tasks for one class of tomodirs.")
+@max_pilots_option
+@click.option(
+    "--keep-going",
+    is_flag=True,
+    help="Put follow-up jobs behind the first ones, for what their time limit leaves unfinished.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be submitted, scripts and sizes; change nothing.")
 @click.option(
     "--force",
@@ -45,13 +61,13 @@ from crh_batch.report.table import bytes_text, check_table, console, seconds_tex
 @click.option("--collect", "and_collect", is_flag=True, help="Wait, then collect the results.")
 @json_option
 def command(
-    paths: tuple[str, ...],
-    match: str,
-    from_file: str | None,
+    which: Which,
+    wishes: Wishes,
     engine: str | None,
     cores: int | None,
     max_threads: int | None,
     max_pilots: int | None,
+    keep_going: bool,
     dry_run: bool,
     force: bool,
     and_wait: bool,
@@ -64,13 +80,23 @@ def command(
     dead pilot left is run again, finished results of a dead batch are collected, what is alive is left alone, what is
     new becomes a new batch.
     """
-    profile = profile_for(paths, from_file, max_threads=max_threads, max_pilots=max_pilots)
+    wishes = replace(wishes, keep_going=keep_going)
+    profile = wishes.applied_to_profile(profile_for(which, max_threads=max_threads, max_pilots=max_pilots))
     chosen = engine_for(engine, profile, cores)
-    survey = look_through(paths, from_file, match, chosen)
+    survey = look_through(which, chosen)
     if dry_run:
-        return _print_dry_run(survey, chosen, as_json=as_json)
+        return _print_dry_run(survey, chosen, wishes, as_json=as_json)
     with bar("registering") as on_progress:
-        report = submit(survey, chosen, ThisMachine(), profile, force=force, on_progress=on_progress)
+        report = submit(
+            survey,
+            chosen,
+            ThisMachine(),
+            profile,
+            wishes=wishes,
+            history=read_history(),
+            force=force,
+            on_progress=on_progress,
+        )
     if as_json:
         print_json(submit_json(report))
     else:
@@ -79,7 +105,7 @@ def command(
     if report.trouble and not (and_wait or and_collect):
         return max(error.exit_code for error in report.trouble)
     if (and_wait or and_collect) and report.batches:
-        code = wait_with_bar(report.batches)
+        code = wait_with_bar([Target(batch) for batch in report.batches])
         return max(code, collect_all(report.batches, tables=not as_json)) if and_collect else code
     return 0
 
@@ -110,15 +136,11 @@ def say_what_was_done(report: SubmitReport, survey: Survey) -> None:
     talk_problems(report.problems, "can't be run")
 
 
-def _print_dry_run(survey: Survey, engine: Engine, *, as_json: bool) -> int:
-    by_threads: dict[int, list[Planned]] = {}
-    for one in in_order(survey.planned):
-        by_threads.setdefault(one.threads, []).append(one)
-    work = [
-        ClassWork(threads, [one.estimate_s for one in group], [one.memory_bytes for one in group])
-        for threads, group in by_threads.items()
-    ]
-    requests = engine.plan(work)
+def _print_dry_run(survey: Survey, engine: Engine, wishes: Wishes, *, as_json: bool) -> int:
+    link(survey, engine.most_threads)
+    survey.planned = estimated(survey.planned, read_history())
+    expected = forecast(survey.planned, engine, wishes, time.time())
+    requests = [replace(one, deadline=wishes.deadline or 0.0) for one in expected.requests]
     scripts = engine.scripts("BATCH", requests)
     if as_json:
         arrays: list[dict[str, Any]] = [
@@ -131,7 +153,15 @@ def _print_dry_run(survey: Survey, engine: Engine, *, as_json: bool) -> int:
             }
             for one in requests
         ]
-        print_json({"schema": 1, "engine": engine.name, "arrays": arrays, "scripts": scripts})
+        print_json(
+            {
+                "schema": 1,
+                "engine": engine.name,
+                "arrays": arrays,
+                "expected": expected.to_json(),
+                "scripts": scripts,
+            }
+        )
         return 0
     if survey.planned:
         console().print(check_table(survey))
@@ -141,10 +171,12 @@ def _print_dry_run(survey: Survey, engine: Engine, *, as_json: bool) -> int:
             f"{plural(request.pilots, 'pilot')}, "
             f"{bytes_text(request.memory_bytes)} each, about {seconds_text(request.estimate_s)} of one pilot"
         )
+    talk_forecast(expected, wishes)
     for script in scripts:
         click.echo(script)
     registered = [(path, one.describe()) for path, one in survey.registered]
     talk_problems(registered, "registered already; submit goes on with them")
+    talk_problems(survey.waiting, "left alone")
     talk_problems(survey.problems, "can't be run")
     talk("dry run: nothing was changed")
     return 0

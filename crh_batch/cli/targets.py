@@ -1,30 +1,37 @@
-"""What a command is meant for: a batch by name, all tomodirs below a path, or what is current here."""
+"""What a command is meant for: a batch by name, all tomodirs below a path, a group, or what is current here."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from crh_batch.engines.resume import count_states
-from crh_batch.engines.wait import is_over
+import click
+
+from crh_batch.engines.target import Target, progress_of
 from crh_batch.errors import BatchNotFound
-from crh_batch.ledger.batch import Batch, Item, find_batches, is_batch_id, open_batch
+from crh_batch.ledger.batch import Batch, find_batches, is_batch_id, open_batch
 from crh_batch.ledger.names import StateName
 from crh_batch.ledger.registration import read_registration
 from crh_batch.tomodir.scan import is_tomodir
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 
-@dataclass(frozen=True)
-class Target:
-    """A batch, and which of its tomodirs are meant; None means all."""
 
-    batch: Batch
-    only: frozenset[int] | None = None
+def where_arguments(command: Command) -> Command:
+    """Add what says which tomodirs of which batches: [BATCH|PATH]... and --group."""
+    command = click.argument("where", nargs=-1, metavar="[BATCH|PATH]...")(command)
+    return group_option(command)
 
-    def takes(self, item: Item) -> bool:
-        """Return whether a tomodir is meant."""
-        return self.only is None or item.item_id in self.only
+
+def group_option(command: Command) -> Command:
+    """Add --group."""
+    return click.option(
+        "--group",
+        default="",
+        metavar="NAME",
+        help="Only tomodirs of this group; without BATCH or PATH, of every batch here that has some.",
+    )(command)
 
 
 def find_target(where: str) -> Target:
@@ -48,8 +55,26 @@ def find_target(where: str) -> Target:
     return Target(open_batch(where))
 
 
-def find_targets(where: Sequence[str]) -> list[Target]:
-    """Return what several BATCH or PATH arguments mean, one target a batch."""
+def find_one_target(where: str, group: str = "") -> Target:
+    """Return what BATCH or PATH means; with a group, of the newest batch that has it.
+
+    Raises:
+        BatchNotFound: nothing fits.
+    """
+    return find_targets((where,) if where else (), group)[-1] if group else find_target(where)
+
+
+def find_targets(where: Sequence[str], group: str = "") -> list[Target]:
+    """Return what several BATCH or PATH arguments mean, one target a batch.
+
+    Args:
+        group: only tomodirs of this group; without an argument those of all batches at or above the current directory.
+
+    Raises:
+        BatchNotFound: there is no such batch, or none of them has the group.
+    """
+    if group and not where:
+        return _of_group([Target(Batch(directory)) for directory in find_batches(".")], group)
     merged: dict[str, Target] = {}
     for target in [find_target(one) for one in where or ("",)]:
         key = target.batch.paths.directory
@@ -60,29 +85,50 @@ def find_targets(where: Sequence[str]) -> list[Target]:
             merged[key] = Target(target.batch)
         else:
             merged[key] = Target(target.batch, before.only | target.only)
-    return list(merged.values())
+    return _of_group(list(merged.values()), group) if group else list(merged.values())
 
 
-def current_targets(where: str) -> list[Target]:
+def _of_group(targets: Sequence[Target], group: str) -> list[Target]:
+    """Narrow targets to a group; those that have nothing of it are left out."""
+    found = []
+    for target in targets:
+        only = frozenset(item.item_id for item in target.batch.items.of_group(group) if target.takes(item))
+        if only:
+            found.append(Target(target.batch, only))
+    if not found:
+        known = sorted({item.group for target in targets for item in target.batch.items if item.group})
+        raise BatchNotFound(
+            f"group {group}: no tomodir of this group here",
+            f"There are: {', '.join(known)}." if known else "Groups are given by crh-batch submit --group NAME.",
+        )
+    return found
+
+
+def current_targets(where: str, group: str = "") -> list[Target]:
     """Return what ``wait`` and ``collect`` mean.
 
     That is BATCH or PATH if given, else every batch at or above the current directory with tomodirs that are not over
     or not collected, and the newest one.
 
+    Args:
+        group: only tomodirs of this group; without BATCH or PATH those of all batches.
+
     Raises:
-        BatchNotFound: there is no batch.
+        BatchNotFound: there is no batch, or none has the group.
     """
+    if group:
+        return find_targets((where,) if where else (), group)
     if where:
         return [find_target(where)]
     newest = open_batch("")
     batches = [Batch(directory) for directory in find_batches(".") if directory != newest.paths.directory]
-    unfinished = [batch for batch in batches if _is_unfinished(batch)]
-    return [Target(batch) for batch in [*unfinished, newest]]
+    targets = [Target(batch) for batch in batches]
+    return [*(target for target in targets if _is_unfinished(target)), Target(newest)]
 
 
-def _is_unfinished(batch: Batch) -> bool:
-    counts = count_states(batch)
-    return counts[StateName.DONE] > 0 or not is_over(counts)
+def _is_unfinished(target: Target) -> bool:
+    progress = progress_of(target)
+    return progress.counts[StateName.DONE] > 0 or not progress.over
 
 
 def find_tomodir(tomodir: str) -> tuple[Batch, int]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import random
 from pathlib import Path
+from typing import Literal
 
 from crh_batch.demo.files import measurements_of, require_unused, tomodir_files, write_files
 from crh_batch.demo.spec import Block, Noise, TomodirSpec
@@ -13,6 +14,7 @@ from crh_batch.errors import UsageError
 
 TOMODIRS_A_LINE = 6
 MODELS_A_FOLDER = 100
+TIME_LAPSE_ITERATIONS = 2
 
 
 def write_demo(
@@ -48,6 +50,49 @@ def write_demo(
         names.append(f"td{count:02d}_{specs[0].dims}_broken")
     paths = [f"line{number // TOMODIRS_A_LINE + 1}/{name}" for number, name in enumerate(names)]
     for path, spec in zip(paths, specs):
+        write_files(Path(directory, path), tomodir_files(spec))
+    return paths
+
+
+def write_time_lapse(
+    directory: str | os.PathLike[str],
+    steps: int = 5,
+    *,
+    dims: Literal["2D", "2.5D"] = "2D",
+    fan_out: bool = False,
+    seed: int = 1,
+) -> list[str]:
+    """Make a time-lapse survey: ``time0``, ``time1`` and so on; each inversion starts from another one's last model.
+
+    The block in the ground becomes wider and more conductive. An inversion may make two iterations, so that the name of
+    its last model, ``inv/rho02.modl``, is known beforehand (seen: each of 5 steps makes two, in 2D and 2.5D).
+
+    Args:
+        directory: does not exist or is empty.
+        steps: number of tomodirs.
+        fan_out: all start from ``time0``, instead of each from the one before it.
+        seed: the same seed makes the same files.
+
+    Returns:
+        The tomodirs' paths relative to ``directory``, in their order.
+
+    Raises:
+        UsageError: there is something in ``directory``, or ``steps`` is below 1.
+    """
+    _require_count(steps)
+    require_unused(directory)
+    paths = [f"time{number}" for number in range(steps)]
+    for number, path in enumerate(paths):
+        block = Block(4.0, 1.0, 3.0 + 0.5 * number, 2.0, 25.0 / (1 + 0.2 * number), -20.0)
+        source = paths[0 if fan_out else number - 1]
+        spec = TomodirSpec(
+            dims=dims,
+            electrodes=16,
+            block=block,
+            noise=Noise(seed=seed + number),
+            max_iterations=TIME_LAPSE_ITERATIONS,
+            prior_model=f"../../{source}/inv/rho{TIME_LAPSE_ITERATIONS:02d}.modl" if number else "",
+        )
         write_files(Path(directory, path), tomodir_files(spec))
     return paths
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import replace
 
-from crh_batch.engines.base import Started, plural
+from crh_batch.engines.base import Started
 from crh_batch.engines.job_scripts import job_script
-from crh_batch.errors import HostError, SchedulerError
+from crh_batch.engines.sending import describe, send, write_script
 from crh_batch.hosts.base import Host
-from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
-from crh_batch.ledger.submissions import Submission, record_intent, record_refused, record_submitted
-from crh_batch.plan.arrays import ArrayRequest, ClassWork, plan_array
+from crh_batch.ledger.memory import MemoryRule
+from crh_batch.ledger.submissions import record_intent
+from crh_batch.plan.arrays import ArrayRequest, ClassWork, plan_array, plan_nodes
+from crh_batch.plan.partitions import Need, fitting
 from crh_batch.profile import Profile
 from crh_batch.schedulers.base import ArrayScript, Limits, Scheduler
 
@@ -41,6 +42,7 @@ class ArrayEngine:
         """
         if self._limits is None:
             answers = [self._host.run(argv) for argv in self.scheduler.limits_argvs(self._profile)]
+            answers += [self._host.run(argv) for argv in self.scheduler.more_limits_argvs(answers, self._profile)]
             self._limits = self.scheduler.parse_limits(answers, self._profile)
         return self._limits
 
@@ -49,16 +51,53 @@ class ArrayEngine:
         """Cores for one tomodir: the profile's, else those of the largest node at hand."""
         return self._profile.max_threads or self.limits.cores or 1
 
+    @property
+    def memory_rule(self) -> MemoryRule:
+        """What the profile says, and at most the memory of the largest node that jobs may go to.
+
+        Raises:
+            Unreachable: the scheduler doesn't answer.
+            ProfileError: the profile names something that the scheduler doesn't know.
+        """
+        profile = self._profile
+        kinds = [kind for one in self.limits.partitions for kind in one.kinds]
+        most_mb = profile.max_memory_mb or max([self.limits.memory_mb, *(kind.memory_mb for kind in kinds)])
+        if profile.whole_nodes:
+            return MemoryRule(0, profile.memory_mb or most_mb)
+        return MemoryRule(profile.memory_mb, most_mb)
+
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
-        """Size the arrays, one for each class."""
-        size = self.limits.max_array_size
-        return [plan_array(one, self._profile.max_pilots, size) for one in work]
+        """Size the arrays, one for each class or one of whole nodes, and choose the partitions that each fits into.
+
+        Raises:
+            ProfileError: none of the allowed partitions has nodes or a time limit large enough.
+        """
+        size, most = self.limits.max_array_size, self._profile.max_pilots
+        if not self._profile.whole_nodes:
+            return [self._placed(plan_array(one, most, size, self.memory_rule), [one]) for one in work]
+        cores = self._profile.cores or self.limits.cores or max(one.threads for one in work)
+        nodes = plan_nodes(work, cores, most, size, self.memory_rule, self._profile.memory_mb)
+        return [self._placed(nodes, work)]
+
+    def _placed(self, request: ArrayRequest, work: Sequence[ClassWork]) -> ArrayRequest:
+        """Return a request with those partitions in which a job of its size can run."""
+        if not self.limits.partitions:
+            return request
+        memory_mb = 0 if self._profile.memory == "none" else -(-request.memory_bytes // (1 << 20))
+        longest_s = max(seconds for one in work for seconds in one.estimates_s)
+        # A quality of service may lift the partition's time limit, and only the scheduler knows.
+        minutes = 0 if self._profile.qos else self._profile.time_minutes
+        found = fitting(self.limits.partitions, Need(request.cores, memory_mb, minutes, longest_s))
+        if not self._profile.partition:
+            # Nobody asked for a partition, so none is named.
+            return request
+        return replace(request, partition=",".join(one.name for one in found))
 
     def scripts(self, batch_id: str, requests: Sequence[ArrayRequest]) -> list[str]:
         """Return the scripts as they would be submitted, with a token that stands for any."""
         return [self._script(batch_id, "token", request) for request in requests]
 
-    def _script(self, batch_id: str, token: str, request: ArrayRequest, after_job: str = "") -> str:
+    def _script(self, batch_id: str, token: str, request: ArrayRequest) -> str:
         script = ArrayScript(
             token,
             batch_id,
@@ -67,12 +106,14 @@ class ArrayEngine:
             request.memory_bytes,
             request.threads,
             request.partition,
-            after_job,
+            request.after_job,
+            self.limits.parallel_environment,
+            request.deadline,
         )
         return job_script(self.scheduler, script, self._profile)
 
     def start(self, batch: Batch, requests: Sequence[ArrayRequest]) -> list[Started]:
-        """Submit the arrays: intent first, then the scheduler's command, then the job's id.
+        """Submit the arrays: intent first, then the scheduler's command, then the job's id; follow-ups behind each.
 
         Raises:
             SchedulerError: the scheduler refused (written down) or may have submitted (the intent stays open).
@@ -80,31 +121,23 @@ class ArrayEngine:
         """
         # A fault in the template must show before anything is written down.
         self.scripts(batch.batch_id, requests)
-        return [self._start_array(batch, request) for request in requests]
+        started = []
+        for request in requests:
+            for _ in range(1 if request.chain is None else 1 + self._profile.follow_ups - request.chain):
+                started.append(self._start_array(batch, request))
+                request = replace(request, after_job=started[-1].submission.job_id)
+        return started
 
-    def _start_array(self, batch: Batch, request: ArrayRequest, after_job: str = "") -> Started:
-        submission = record_intent(batch.paths, self.name, request.threads, request.pilots)
-        script = os.path.join(batch.paths.jobs, f"{submission.token}.sh")
-        os.makedirs(_log_directory(batch, submission), exist_ok=True)
-        content = self._script(batch.batch_id, submission.token, request, after_job)
-        durable.write_durable(script, content.encode(), mode=0o777)
-        submission = self._submit(batch, submission, script)
-        size = f"{plural(request.pilots, 'pilot')} of {plural(request.cores, 'core')}"
-        return Started(submission, f"{self.scheduler.title} array {submission.job_id}: {size}")
-
-    def _submit(self, batch: Batch, submission: Submission, script: str) -> Submission:
-        try:
-            done = self._host.run(self.scheduler.submit_argv(_log_directory(batch, submission), script))
-            job_id = self.scheduler.parse_submitted(done)
-        except HostError as error:
-            record_refused(batch.paths, submission, error.message)
-            raise
-        except SchedulerError as error:
-            if type(error) is SchedulerError:
-                record_refused(batch.paths, submission, error.message)
-            raise
-        return record_submitted(batch.paths, submission, job_id)
-
-
-def _log_directory(batch: Batch, submission: Submission) -> str:
-    return os.path.join(os.path.abspath(batch.paths.logs), submission.token)
+    def _start_array(self, batch: Batch, request: ArrayRequest) -> Started:
+        submission = record_intent(
+            batch.paths,
+            self.name,
+            request.threads,
+            request.pilots,
+            cores=request.cores,
+            memory_bytes=request.memory_bytes,
+            after=request.after_job,
+        )
+        write_script(batch, submission, self._script(batch.batch_id, submission.token, request))
+        submission = send(batch, submission, self.scheduler, self._host)
+        return Started(submission, describe(submission))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.memory import MemoryRule
 from crh_batch.ledger.submissions import Submission
 from crh_batch.plan.arrays import ArrayRequest, ClassWork
 
@@ -38,6 +39,11 @@ class Engine(Protocol):
     @property
     def most_threads(self) -> int:
         """Cores at hand for one tomodir."""
+        ...
+
+    @property
+    def memory_rule(self) -> MemoryRule:
+        """What is known of the memory of jobs."""
         ...
 
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:

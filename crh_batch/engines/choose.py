@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from crh_batch.engines.array import ArrayEngine
 from crh_batch.engines.base import LOCAL, Engine
 from crh_batch.engines.local import LocalEngine
@@ -27,20 +29,34 @@ def choose_engine(wanted: str, profile: Profile, *, cores: int = 0, host: Host |
     """
     host = host or ThisMachine()
     if wanted == LOCAL or (profile.scheduler == LOCAL and wanted != "array"):
-        return LocalEngine(cores, profile.max_threads, profile.scratch)
+        return LocalEngine(cores, profile.max_threads, profile.scratch, profile.memory_mb)
     scheduler = find_scheduler(profile, host)
     if scheduler is not None:
         return ArrayEngine(scheduler, host, profile)
     if wanted == "array" or profile.scheduler in SCHEDULERS:
         raise _no_scheduler(profile)
-    return LocalEngine(cores, profile.max_threads, profile.scratch)
+    return LocalEngine(cores, profile.max_threads, profile.scratch, profile.memory_mb)
+
+
+def choose_scheduler(wanted: str, host: Host) -> Scheduler:
+    """Return the scheduler of this name, else the first that is here.
+
+    Raises:
+        UsageError: its commands aren't here.
+    """
+    profile = Profile(scheduler=wanted)
+    found = find_scheduler(profile, host)
+    if found is None:
+        raise _no_scheduler(profile)
+    return found
 
 
 def find_scheduler(profile: Profile, host: Host) -> Scheduler | None:
     """Return the scheduler that the profile names, else the first that is here; None if its commands aren't."""
     named = SCHEDULERS.get(profile.scheduler)
     for one in [named] if named is not None else SCHEDULERS.values():
-        if host.has(one.submit_program):
+        # A scheduler that is named needs no sign: its commands say themselves what they miss.
+        if host.has(one.submit_program) and (named is not None or not one.sign or os.environ.get(one.sign)):
             return one
     return None
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from crh_batch.errors import ProfileError
-from crh_batch.profile import Profile, config_directory
+from crh_batch.profile import Profile
+from crh_batch.profile_files import config_directory
 from crh_batch.schedulers.base import ArrayScript, Scheduler
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -31,12 +32,13 @@ def job_script(scheduler: Scheduler, script: ArrayScript, profile: Profile) -> s
     """Fill in a scheduler's template for an array.
 
     Raises:
-        ProfileError: the user's template has a fault.
+        ProfileError: the user's template has a fault, or the profile doesn't suffice for the scheduler.
     """
     # Imported here: status and collect don't write scripts, and jinja2 takes its time.
     import jinja2
 
     path = template_path(scheduler.template)
+    directives = scheduler.directives(script, profile)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
         template = environment.from_string(path.read_text(encoding="utf-8"))
@@ -50,7 +52,7 @@ def job_script(scheduler: Scheduler, script: ArrayScript, profile: Profile) -> s
             time_minutes=profile.time_minutes,
             throttle=profile.throttle,
             warn_s=profile.warn_s,
-            directives=scheduler.directives(script, profile),
+            directives=directives,
             extra_directives=profile.extra_directives,
             setup=profile.setup,
         )

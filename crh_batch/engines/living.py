@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crh_batch.engines.base import LOCAL
+from crh_batch.engines.unstick import unstick
 from crh_batch.errors import HostError, Unreachable
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
@@ -39,7 +40,7 @@ class Living:
         self.answered = rows is not None
         self._forgotten = forgotten
         # By token too: a controller that crashed may give a job's number out again (seen).
-        self._by_task = {(row.token, row.job_id, row.task): row.state for row in rows or ()}
+        self._by_task = {(row.token, row.job_id, row.task): row for row in rows or ()}
         self._by_token: dict[str, list[JobRow]] = {}
         for row in rows or ():
             self._by_token.setdefault(row.token, []).append(row)
@@ -49,13 +50,25 @@ class Living:
         here = verdict_here(header.who)
         if here is not Verdict.UNKNOWN or header.job.scheduler not in SCHEDULERS:
             return here
-        state = self._by_task.get((header.submission, header.job.job_id, header.job.task))
-        if state is None:
-            return Verdict.DEAD if header.submission in self._forgotten else Verdict.UNKNOWN
-        if state is JobState.ENDED:
+        row = self._by_task.get((header.submission, header.job.job_id, header.job.task))
+        if row is None:
+            is_over = header.submission in self._forgotten or self._has_left(header)
+            return Verdict.DEAD if is_over else Verdict.UNKNOWN
+        if row.state is JobState.ENDED:
             return Verdict.DEAD
         # PENDING: the job was requeued; its next life will declare this one's claims lost by itself.
-        return Verdict.ALIVE if state is JobState.RUNNING else Verdict.UNKNOWN
+        return Verdict.ALIVE if row.state is JobState.RUNNING else Verdict.UNKNOWN
+
+    def ran_out_of_memory(self, header: SessionHeader) -> bool:
+        """Return whether the scheduler says that a session's job was ended for want of memory."""
+        row = self._by_task.get((header.submission, header.job.job_id, header.job.task))
+        return row is not None and row.state is JobState.ENDED and row.out_of_memory
+
+    def _has_left(self, header: SessionHeader) -> bool:
+        """Return whether a session's task has ended, as the answer has its job and not the task."""
+        rows = self._by_token.get(header.submission, ())
+        is_known = any(row.job_id == header.job.job_id for row in rows)
+        return is_known and SCHEDULERS[header.job.scheduler].forgets_ended_tasks
 
     def submission(self, submission: Submission) -> Verdict:
         """Return whether pilots of a submission live or wait."""
@@ -72,8 +85,16 @@ class Living:
 
     def job_id(self, token: str) -> str:
         """Return the job that a token belongs to; empty if there is none in the answer."""
-        rows = self._by_token.get(token)
-        return rows[0].job_id if rows else ""
+        return next(iter(self.job_ids(token)), "")
+
+    def job_ids(self, token: str) -> list[str]:
+        """Return all jobs that a token belongs to: more than one if the scheduler took it in late, and again."""
+        return list(dict.fromkeys(row.job_id for row in self._by_token.get(token, ())))
+
+    def unended_job_ids(self, token: str) -> list[str]:
+        """Return those of them that wait or run."""
+        rows = self._by_token.get(token, ())
+        return list(dict.fromkeys(row.job_id for row in rows if row.state in (JobState.PENDING, JobState.RUNNING)))
 
 
 def look(batch: Batch, host: Host) -> Living:
@@ -91,6 +112,7 @@ def look(batch: Batch, host: Host) -> Living:
             found = _rows(scheduler, host, asked)
         except (Unreachable, HostError):
             return Living(None, frozenset())
+        unstick(scheduler, host, found)
         known = {row.token for row in found}
         missing += [one.token for one in asked if one.token not in known]
         rows += found

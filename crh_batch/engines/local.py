@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -11,14 +12,15 @@ from collections.abc import Sequence
 from crh_batch.engines.base import LOCAL, Started, plural
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, Who, boot_id, login_name, pid_namespace, start_ticks, verdict_here
+from crh_batch.ledger.memory import MemoryRule
 from crh_batch.ledger.submissions import (
     Submission,
     read_submissions,
     record_intent,
     record_started,
 )
+from crh_batch.pilot.control_group import own_files
 from crh_batch.plan.arrays import ArrayRequest, ClassWork
-from crh_batch.plan.memory import request_bytes
 
 
 class LocalEngine:
@@ -28,14 +30,21 @@ class LocalEngine:
         cores: how many cores; all that this process may use by default.
         max_threads: most cores for one tomodir.
         scratch: where private directories are made.
+        memory_mb: what the programs may take together, MB of 2^20 bytes; this machine's memory by default.
     """
 
     name = LOCAL
 
-    def __init__(self, cores: int = 0, max_threads: int = 0, scratch: str = "") -> None:
+    def __init__(self, cores: int = 0, max_threads: int = 0, scratch: str = "", memory_mb: int = 0) -> None:
         self.cores = cores or len(os.sched_getaffinity(0))
         self.most_threads = min(max_threads or self.cores, self.cores)
         self._scratch = scratch
+        self._memory_mb = memory_mb or machine_memory_mb()
+
+    @property
+    def memory_rule(self) -> MemoryRule:
+        """No tomodir can have more than this machine."""
+        return MemoryRule(0, self._memory_mb)
 
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
         """Return the one pilot's share of each class."""
@@ -43,7 +52,8 @@ class LocalEngine:
 
     def _share(self, work: ClassWork) -> ArrayRequest:
         side_by_side = max(1, self.cores // work.threads)
-        memory = request_bytes(max(work.peaks_bytes), side_by_side)
+        largest = sum(sorted(work.needs_bytes, reverse=True)[:side_by_side])
+        memory = self.memory_rule.job_bytes(largest)
         total = sum(work.estimates_s) / side_by_side
         return ArrayRequest(work.threads, self.cores, 1, memory, len(work.estimates_s), total)
 
@@ -59,16 +69,28 @@ class LocalEngine:
         ):
             return []
         submission = record_intent(batch.paths, self.name, 0, 1)
-        process = start_pilot(batch, submission, self.cores, self._scratch)
+        process = start_pilot(batch, submission, self.cores, self._scratch, self._memory_mb)
         submission = record_started(batch.paths, submission, _who(process.pid))
         return [
             Started(submission, f"a pilot with {plural(self.cores, 'core')} on this machine, process {process.pid}")
         ]
 
 
-def pilot_argv(batch: Batch, submission_token: str, cores: int, scratch: str) -> list[str]:
+def machine_memory_mb() -> int:
+    """Return the memory of this machine, or of the control group that this process is confined to: MB of 2^20 bytes."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    for path in own_files("memory.max", "memory.limit_in_bytes"):
+        # "max", or a number near 2^63, where there is no limit.
+        with contextlib.suppress(OSError, ValueError), open(path, encoding="ascii") as stream:
+            found.append(int(stream.read()))
+    return min(found) >> 20
+
+
+def pilot_argv(batch: Batch, submission_token: str, cores: int, scratch: str, memory_mb: int = 0) -> list[str]:
     """Return how a pilot of a batch is started on this machine."""
     argv = [sys.executable, "-I", "-S", batch.paths.pilot, batch.paths.directory, "--cores", str(cores)]
+    if memory_mb:
+        argv += ["--memory-mb", str(memory_mb)]
     if submission_token:
         argv += ["--submission", submission_token]
     if scratch:
@@ -76,13 +98,15 @@ def pilot_argv(batch: Batch, submission_token: str, cores: int, scratch: str) ->
     return argv
 
 
-def start_pilot(batch: Batch, submission: Submission, cores: int, scratch: str) -> subprocess.Popen[bytes]:
+def start_pilot(
+    batch: Batch, submission: Submission, cores: int, scratch: str, memory_mb: int = 0
+) -> subprocess.Popen[bytes]:
     """Start a pilot that goes on when the client and its terminal are gone; its output goes to ``logs/``."""
     directory = os.path.join(batch.paths.logs, submission.token)
     os.makedirs(directory, exist_ok=True)
     with open(os.path.join(directory, "pilot.out"), "ab") as log:
         return subprocess.Popen(
-            pilot_argv(batch, submission.token, cores, scratch),
+            pilot_argv(batch, submission.token, cores, scratch, memory_mb),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

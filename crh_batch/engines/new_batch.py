@@ -18,15 +18,16 @@ from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch, Settings, new_batch, write_items, write_settings
 from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.identity import login_name, this_process
+from crh_batch.ledger.memory import NOTHING_KNOWN, MemoryRule
 from crh_batch.ledger.names import RetryPolicy
 from crh_batch.ledger.paths import BatchPaths
-from crh_batch.ledger.registration import Registration, register
-from crh_batch.plan.order import PROGRAMS, Planned, classes_of, in_order, item_of
+from crh_batch.ledger.registration import Registration, read_registration, register, remove_registration, sim_type_of
+from crh_batch.plan.order import PROGRAMS, Planned, after_of, classes_of, ids_of, in_order, item_of
+from crh_batch.plan.wishes import NO_WISHES, Wishes
 from crh_batch.profile import Profile
 
 # Registering waits for the filesystem; on a network filesystem almost only.
 _WORKERS = 8
-_SIM_TYPES = {"modelling": "mod", "inversion": "inv"}
 
 
 @dataclass
@@ -37,11 +38,13 @@ class Made:
         batch: None if no tomodir could be registered.
         taken: tomodirs that somebody else registered meanwhile.
         refused: tomodirs that could not be registered, with the reason.
+        waiting: tomodirs that take results of such ones, with the reason; they are not registered either.
     """
 
     batch: Batch | None = None
     taken: list[tuple[str, Registration]] = field(default_factory=list)
     refused: list[tuple[str, CrhBatchError]] = field(default_factory=list)
+    waiting: list[tuple[str, str]] = field(default_factory=list)
 
 
 def make_batch(
@@ -50,24 +53,31 @@ def make_batch(
     profile: Profile,
     start: Callable[[Batch], None],
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    wishes: Wishes = NO_WISHES,
+    memory: MemoryRule = NOTHING_KNOWN,
 ) -> Made:
     """Make a batch of tomodirs and hand it to ``start`` while it is in this client's custody.
+
+    Args:
+        memory: what is known of the memory of its jobs.
 
     Raises:
         ProgramMissing: CRMod or CRTomo isn't there.
         LedgerError: the batch's directory can't be written.
         Busy: another client took the batch for dead and over.
     """
-    ordered = in_order(planned)
+    ordered = in_order(wishes.applied_to(planned), reverse=wishes.reverse)
     needed = sorted({PROGRAMS[stage.name] for one in ordered for stage in one.description.stages})
     programs = {name: find_program(name, profile) for name in needed}
     paths = new_batch(root, len(ordered))
-    settings = _settings(paths, ordered, profile, programs)
+    settings = _settings(paths, ordered, profile, programs, wishes, memory)
     write_settings(paths, settings)
     made = Made()
     with Custody(paths, settings.links):
         registered = _register(root, paths, ordered, made, on_progress)
-        items = [item_of(item_id, ordered[item_id]) for item_id in registered]
+        registered = _without_unsourced(root, paths, ordered, registered, made)
+        ids = ids_of(ordered)
+        items = [item_of(item_id, ordered[item_id], ids) for item_id in registered]
         if not write_items(paths, items):
             raise Busy(
                 f"batch {paths.batch_id}: another client took it over while it was being made",
@@ -83,8 +93,15 @@ def make_batch(
     return made
 
 
-def _settings(paths: BatchPaths, ordered: list[Planned], profile: Profile, programs: dict[str, str]) -> Settings:
-    frozen = freeze_programs(paths, programs)
+def _settings(
+    paths: BatchPaths,
+    ordered: list[Planned],
+    profile: Profile,
+    programs: dict[str, str],
+    wishes: Wishes,
+    memory: MemoryRule,
+) -> Settings:
+    frozen = freeze_programs(paths, programs, profile.is_inside_container)
     extra = {
         "version": crh_batch.__version__,
         "submitted": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -98,6 +115,14 @@ def _settings(paths: BatchPaths, ordered: list[Planned], profile: Profile, progr
         programs=frozen,
         policy=RetryPolicy(charged_attempts=profile.charged_attempts),
         scratch=profile.scratch,
+        after=after_of(ordered),
+        idle_s=60.0 * profile.idle_minutes,
+        max_time_s=wishes.max_time_s,
+        deadline=wishes.deadline or 0.0,
+        keep_going=wishes.keep_going,
+        container=profile.container_words,
+        memory_mb=memory.job_mb,
+        max_memory_mb=memory.most_mb,
         extra=extra,
     )
 
@@ -110,7 +135,7 @@ def _register(
 
     def register_one(item_id: int) -> Registration | CrhBatchError | None:
         one = ordered[item_id]
-        sim_type = "+".join(_SIM_TYPES[stage.name.value] for stage in one.description.stages)
+        sim_type = sim_type_of(stage.name.value for stage in one.description.stages)
         try:
             return register(f"{root}/{one.path}", paths, item_id, who, sim_type)
         except CrhBatchError as error:
@@ -127,3 +152,29 @@ def _register(
                 made.refused.append((ordered[item_id].path, answer))
             on_progress(item_id + 1, len(ordered))
     return ours
+
+
+def _without_unsourced(
+    root: str, paths: BatchPaths, ordered: list[Planned], registered: list[int], made: Made
+) -> list[int]:
+    """Free those again that take results of tomodirs that somebody else got meanwhile; return the ids of the rest."""
+    after = after_of(ordered)
+    if not after or len(registered) == len(ordered):
+        return registered
+    ours = set(registered)
+    freed = True
+    while freed:
+        freed = False
+        for item_id in sorted(ours):
+            lacking = next((source for source in after.get(item_id, ()) if source not in ours), None)
+            if lacking is None:
+                continue
+            freed = True
+            ours.remove(item_id)
+            one, source = ordered[item_id], ordered[lacking]
+            registration = read_registration(f"{root}/{one.path}")
+            if registration is not None and registration.batch_id == paths.batch_id:
+                remove_registration(registration)
+            why = f"takes a result of {source.path}, which this batch did not get; submit it when that is collected"
+            made.waiting.append((one.path, why))
+    return sorted(ours)

@@ -6,14 +6,17 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Collection
 
-from crh_batch.engines.base import LOCAL
+from crh_batch.engines.base import LOCAL, Started
 from crh_batch.engines.living import Living, look
-from crh_batch.errors import SchedulerError, Unreachable
+from crh_batch.engines.sending import describe, may_have_been_sent, send
+from crh_batch.errors import HostError, SchedulerError, Unreachable
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, verdict_here
-from crh_batch.ledger.submissions import read_submissions, record_refused, record_submitted
+from crh_batch.ledger.session import holder_of, read_header
+from crh_batch.ledger.submissions import read_submissions, record_refused, record_submitted, submission_mark
 from crh_batch.schedulers.known import SCHEDULERS
 
 # How late a submission may appear that got no answer.
@@ -23,10 +26,12 @@ END_WITHIN_S = 15.0
 
 
 def settle_intents(batch: Batch, host: Host) -> Living:
-    """Look for submissions without an answer by their tokens; what no answer knows was never submitted.
+    """Look for submissions without an answer by their tokens.
 
-    The caller has the batch's custody, so no other client is between an intent and its answer. A local pilot whose
-    process was not written down may live all the same; it claims as any other does, so a second one harms nothing.
+    The caller has the batch's custody, so no other client is between an intent and its answer. Those that the scheduler
+    knows get their job's id. Those that it doesn't know stay open if their script was written, for they may be taken in
+    late: ``send_again`` sends the same script with the same token. A local pilot whose process was not written down may
+    live all the same; it claims as any other does, so a second one harms nothing.
 
     Returns:
         What lives, as of this look.
@@ -50,9 +55,44 @@ def settle_intents(batch: Batch, host: Host) -> Living:
             )
         elif job_id := living.job_id(submission.token):
             record_submitted(batch.paths, submission, job_id)
-        else:
-            record_refused(batch.paths, submission, "it never reached the scheduler")
+        elif not may_have_been_sent(batch, submission):
+            record_refused(batch.paths, submission, "the client ended before it was sent")
+    _cancel_surplus(batch, living, host)
     return living
+
+
+def _cancel_surplus(batch: Batch, living: Living, host: Host) -> None:
+    """Cancel the second job of a submission that the scheduler took in twice; its pilots would leave at once anyway."""
+    for submission in read_submissions(batch.paths):
+        ids = living.unended_job_ids(submission.token)
+        if len(ids) < 2:
+            continue
+        holder = holder_of(batch.paths.batch_name(submission_mark(submission.token)))
+        header = None if holder is None else read_header(batch.paths, holder)
+        kept = header.job.job_id if header is not None and header.job.job_id in ids else ids[0]
+        with contextlib.suppress(SchedulerError, HostError):
+            _cancel_jobs(submission.engine, host, [one for one in ids if one != kept])
+
+
+def send_again(batch: Batch, host: Host, wanted: Collection[int]) -> list[Started]:
+    """Send what is still open after ``settle_intents``, each with its old script and token.
+
+    Args:
+        wanted: the classes that need pilots; submissions for others are given up.
+
+    Raises:
+        SchedulerError, HostError: as when it is sent for the first time.
+    """
+    started = []
+    for submission in read_submissions(batch.paths):
+        if not submission.is_open or submission.engine == LOCAL:
+            continue
+        if submission.threads not in wanted:
+            record_refused(batch.paths, submission, "it never reached the scheduler, and nothing is left for it")
+            continue
+        sent = send(batch, submission, SCHEDULERS[submission.engine], host)
+        started.append(Started(sent, describe(sent)))
+    return started
 
 
 def end_pilots(batch: Batch, host: Host) -> None:
@@ -69,7 +109,9 @@ def end_pilots(batch: Batch, host: Host) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(who.pid, signal.SIGTERM)
     for name in SCHEDULERS:
-        _cancel_jobs(name, host, [one.job_id for one in submissions if one.engine == name and one.job_id])
+        mine = [one for one in submissions if one.engine == name]
+        ids = [job_id for one in mine for job_id in (one.job_id, *living.unended_job_ids(one.token)) if job_id]
+        _cancel_jobs(name, host, list(dict.fromkeys(ids)))
     deadline = time.monotonic() + END_WITHIN_S
     while time.monotonic() < deadline and any(living.submission(one) is Verdict.ALIVE for one in submissions):
         time.sleep(0.5)

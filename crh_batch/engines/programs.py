@@ -16,7 +16,8 @@ import pkgutil
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import crh_batch
 from crh_batch.errors import LedgerError, ProgramMissing
@@ -36,10 +37,14 @@ def find_program(name: str, profile: Profile) -> str:
     Looked for in this order: the profile; PATH; the package crtomo-bin-wrapper. That package's launchers on PATH start
     the program through a shell and drop its exit status, so the program behind them is taken.
 
+    With a container, an absolute path in the profile is one inside it: it is not looked at, for it isn't here.
+
     Raises:
         ProgramMissing: it isn't there, or can't be executed.
     """
     configured = {"CRMod": profile.crmod, "CRTomo": profile.crtomo}[name]
+    if profile.is_inside_container[name]:
+        return configured
     path = os.path.expanduser(configured) if configured else _on_path(name) or _in_package(name)
     if not path:
         raise ProgramMissing(
@@ -76,14 +81,21 @@ def _in_package(name: str) -> str:
     return ""
 
 
-def freeze_programs(paths: BatchPaths, programs: dict[str, str]) -> dict[str, dict[str, str]]:
+def freeze_programs(
+    paths: BatchPaths, programs: dict[str, str], inside: Mapping[str, bool] = MappingProxyType({})
+) -> dict[str, dict[str, str]]:
     """Copy programs into ``bin/`` under names with their sums; return what batch.json keeps of them.
 
     Args:
         programs: name to path.
+        inside: which of them lie inside a container (Profile.is_inside_container): those can't be copied or summed up,
+            so their path is kept.
     """
     frozen = {}
     for name, source in programs.items():
+        if inside.get(name):
+            frozen[name] = {"path": source, "sha256": "", "source": source}
+            continue
         with open(source, "rb") as stream:
             content = stream.read()
         sha256 = hashlib.sha256(content).hexdigest()
@@ -94,9 +106,13 @@ def freeze_programs(paths: BatchPaths, programs: dict[str, str]) -> dict[str, di
     return frozen
 
 
-def freeze_pilot(paths: BatchPaths) -> str:
-    """Write pilot.pyz and ``bin/python``, a link to this Python; return the pilot's sum."""
-    content = pilot_archive()
+def freeze_pilot(paths: BatchPaths, entry: str = "crh_batch.pilot.main") -> str:
+    """Write pilot.pyz and ``bin/python``, a link to this Python; return the pilot's sum.
+
+    Args:
+        entry: the module whose ``main`` pilot.pyz runs.
+    """
+    content = pilot_archive(entry)
     durable.write_durable(paths.pilot, content)
     try:
         os.symlink(os.path.realpath(sys.executable), os.path.join(paths.programs, "python"))
@@ -106,10 +122,13 @@ def freeze_pilot(paths: BatchPaths) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def pilot_archive() -> bytes:
+def pilot_archive(entry: str = "crh_batch.pilot.main") -> bytes:
     """Return pilot.pyz: source and, for this Python, byte code, which starts three times as fast.
 
     The same sources give the same bytes.
+
+    Args:
+        entry: the module whose ``main`` it runs.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -117,7 +136,7 @@ def pilot_archive() -> bytes:
         def add(name: str, content: bytes) -> None:
             archive.writestr(zipfile.ZipInfo(name, _FIXED_DATE), content)
 
-        add("__main__.py", b"import sys\nfrom crh_batch.pilot.main import main\nsys.exit(main())\n")
+        add("__main__.py", f"import sys\nfrom {entry} import main\nsys.exit(main())\n".encode())
         # The package's own __init__ is enough for the version; nothing else of it travels.
         for module in ("crh_batch", *_modules()):
             _add_module(module, add)

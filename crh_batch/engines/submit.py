@@ -18,7 +18,10 @@ from crh_batch.errors import Busy, CrhBatchError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch, counts
 from crh_batch.ledger.registration import Registration
+from crh_batch.plan.dependencies import link, look_again
+from crh_batch.plan.history import NO_HISTORY, History, estimated
 from crh_batch.plan.survey import Survey, describe_into
+from crh_batch.plan.wishes import NO_WISHES, Wishes
 from crh_batch.profile import Profile
 
 
@@ -54,6 +57,8 @@ def submit(
     host: Host,
     profile: Profile,
     *,
+    wishes: Wishes = NO_WISHES,
+    history: History = NO_HISTORY,
     force: bool = False,
     collect: bool = True,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -61,6 +66,8 @@ def submit(
     """Submit what a survey found.
 
     Args:
+        wishes: what is asked of the new batch, if there is one.
+        history: what similar tomodirs took before.
         force: take over registrations that are empty, damaged, or whose batch is gone; take claims for dead of which
             nothing is known; run again what failed with the same input.
         collect: collect what dead batches left.
@@ -68,33 +75,45 @@ def submit(
     Raises:
         ProgramMissing, LedgerError: nothing could be begun.
     """
-    report = SubmitReport(problems=list(survey.problems))
+    report = SubmitReport()
     batches = _sort_registered(survey, engine.most_threads, report, force=force)
     for directory in batches:
         _resume(directory, engine, host, report, force=force, collect=collect)
+    # After collecting: a result that a tomodir takes may be in its place only now.
+    look_again(survey, engine.most_threads)
+    link(survey, engine.most_threads)
+    survey.planned = estimated(survey.planned, history)
+    report.problems = list(survey.problems)
+    report.left += survey.waiting
     if survey.planned:
-        _submit_new(survey, engine, profile, report, on_progress)
+        _submit_new(survey, engine, profile, wishes, report, on_progress)
     return report
 
 
 def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *, force: bool) -> list[str]:
     """Look at each registration: free what may be taken over (it joins the planned), return the living batches."""
     take_over = TakeOver(force=force)
-    batches: dict[str, None] = {}
-    for path, registration in survey.registered:
-        tomodir = os.path.join(survey.root, path)
-        refusal = take_over.try_to_free(tomodir, registration)
-        if refusal is None:
+    kept = survey.registered
+    all_freed: set[str] = set()
+    while True:
+        # Again as long as some are freed: then those that wait for their results may be freed as well.
+        answers = [(path, take_over.try_to_free(os.path.join(survey.root, path), one)) for path, one in kept]
+        report.left += [(path, answer) for path, answer in answers if answer]
+        freed = [path for path, answer in answers if answer is None]
+        for path in freed:
             # Its old batch has nothing to do with it any more.
             describe_into(survey, path, most_threads)
-            continue
-        if refusal:
-            report.left.append((path, refusal))
-        if not registration.flaw and counts(registration.batch_directory):
-            batches.setdefault(os.path.abspath(registration.batch_directory))
+        all_freed.update(freed)
+        kept = [one for one, (_, answer) in zip(kept, answers) if answer == ""]
+        if not freed:
+            break
     take_over.close()
-    report.problems = list(survey.problems)
-    return list(batches)
+    living = [one for path, one in survey.registered if path not in all_freed and _has_batch(one)]
+    return list(dict.fromkeys(os.path.abspath(one.batch_directory) for one in living))
+
+
+def _has_batch(registration: Registration) -> bool:
+    return not registration.flaw and counts(registration.batch_directory)
 
 
 def _resume(directory: str, engine: Engine, host: Host, report: SubmitReport, *, force: bool, collect: bool) -> None:
@@ -111,6 +130,7 @@ def _submit_new(
     survey: Survey,
     engine: Engine,
     profile: Profile,
+    wishes: Wishes,
     report: SubmitReport,
     on_progress: Callable[[int, int], None],
 ) -> None:
@@ -121,9 +141,10 @@ def _submit_new(
             # The batch is whole; the next command sends it.
             report.trouble.append(error)
 
-    made = make_batch(survey.root, survey.planned, profile, start, on_progress)
+    made = make_batch(survey.root, survey.planned, profile, start, on_progress, wishes, engine.memory_rule)
     report.batch = made.batch
     report.left += [(path, taken.describe()) for path, taken in made.taken]
+    report.left += made.waiting
     report.problems += [(path, str(error)) for path, error in made.refused]
 
 

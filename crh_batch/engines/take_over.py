@@ -1,8 +1,9 @@
 """What may be done with a tomodir that has a .crh file: leave it to its batch, or free it to be submitted again.
 
 Freed are: registrations of half-made batches whose client is dead; what a dead client did not come to remove after
-collecting; failed tomodirs whose input has changed since. With ``--force`` also: empty or foreign .crh files, those
-whose batch is gone, tomodirs that failed with the same input, and finished ones whose input has changed since they ran.
+collecting; failed tomodirs whose input has changed since, and those that wait for their results. With ``--force`` also:
+empty or foreign .crh files, those whose batch is gone, tomodirs that failed with the same input, and finished ones
+whose input has changed since they ran.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.inputs import changed_inputs
 from crh_batch.ledger.names import Failure, Marks, StateName, fail_mark, gather, list_shard
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
-from crh_batch.ledger.registration import Registration, remove_registration
+from crh_batch.ledger.registration import Registration, read_registration, remove_registration
 from crh_batch.ledger.session import Session, holder_of, read_events
+from crh_batch.ledger.sources import collected_sources
 
 _FORCE = "If nobody is at work on it, repeat with --force."
 
@@ -109,6 +111,8 @@ class TakeOver:
             return self._free_with_custody(registration)
         if state.name is StateName.DONE and self._force and self._changed_since_done(batch, item_id):
             return self._move_away(batch, registration)
+        if state.name in (StateName.READY, StateName.HELD) and self._waits_in_vain(batch, item_id):
+            return self._move_away(batch, registration)
         if state.name is not StateName.FAILED:
             return ""
         why = self._why_failed_again(batch, batch.items[item_id], state.attempt, state.failure)
@@ -123,7 +127,20 @@ class TakeOver:
             return busy.message
         session = self._sessions[registration.batch_directory]
         session.win(registration.item_id, "moved", batch.settings.links)
+        self._marks_of(batch, registration.item_id).moved = True
         return _gone(registration)
+
+    def _waits_in_vain(self, batch: Batch, item_id: int) -> bool:
+        """Return whether a tomodir takes a result of one that this batch will never finish."""
+        return any(self._is_given_up(batch, source) for source in batch.settings.after.get(item_id, ()))
+
+    def _is_given_up(self, batch: Batch, item_id: int) -> bool:
+        """Return whether a tomodir has moved, or has failed and lost its registration: it was cancelled."""
+        state = self._marks_of(batch, item_id).state(batch.settings.policy)
+        if state.name is not StateName.FAILED:
+            return state.name is StateName.MOVED
+        found = read_registration(batch.tomodir(batch.items[item_id]))
+        return found is None or (found.batch_id, found.item_id) != (batch.batch_id, item_id)
 
     def _free_flawed_of(self, registration: Registration) -> str | None:
         if not self._force:
@@ -139,7 +156,7 @@ class TakeOver:
         key = (batch.paths.directory, shard)
         if key not in self._marks:
             self._marks[key] = gather(list_shard(batch.paths, shard))
-        return self._marks[key].get(item_id) or Marks()
+        return self._marks[key].setdefault(item_id, Marks())
 
     def _why_failed_again(self, batch: Batch, item: Item, attempt: int, failure: Failure | None) -> str:
         """Return why a failed tomodir would fail again: its input is the same. Empty if it changed."""
@@ -147,7 +164,7 @@ class TakeOver:
         token = holder_of(batch.paths.name(item.item_id, fail_mark(attempt, failure))) or ""
         event = self._failures_of(batch, token).get((item.item_id, attempt), {})
         inputs = event.get("inputs")
-        if not isinstance(inputs, list) or changed_inputs(batch.tomodir(item), inputs):
+        if not isinstance(inputs, list) or changed_inputs(batch.tomodir(item), inputs, collected_sources(batch, item)):
             return ""
         return (
             f"failed in batch {batch.batch_id} ({failure.value}): {event.get('error') or failure.value}\n"
@@ -158,7 +175,9 @@ class TakeOver:
         token = holder_of(batch.paths.name(item_id, "done")) or ""
         for event in read_events(batch.paths, token):
             if event["event"] == "done" and event.get("id") == item_id:
-                return bool(changed_inputs(batch.tomodir(batch.items[item_id]), event.get("inputs") or []))
+                item = batch.items[item_id]
+                inputs = event.get("inputs") or []
+                return bool(changed_inputs(batch.tomodir(item), inputs, collected_sources(batch, item)))
         return False
 
     def _failures_of(self, batch: Batch, token: str) -> dict[tuple[object, object], dict[str, object]]:

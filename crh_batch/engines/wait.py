@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 
+from crh_batch.engines.base import Started
+from crh_batch.engines.keep_going import Keeper
 from crh_batch.engines.living import look
-from crh_batch.engines.resume import count_states
+from crh_batch.engines.target import Counts, Target, progress_of
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.lost import open_claims
-from crh_batch.ledger.names import StateName
 from crh_batch.ledger.submissions import read_submissions
 
 # How often names are listed: often for few tomodirs, and at most a twentieth of the time for many.
@@ -24,8 +25,6 @@ _LISTING_SHARE = 20.0
 _FIRST_LOOK_S = 3.0
 LOOK_EVERY_S = 60.0
 
-Counts = Counter[StateName]
-
 
 class End(Enum):
     """Why waiting ended: all is over; time is up; or tomodirs are left and nobody lives who could run them."""
@@ -35,34 +34,35 @@ class End(Enum):
     STALLED = "stalled"
 
 
-def is_over(counts: Counts) -> bool:
-    """Return whether nothing is left to run; held tomodirs wait for their user, not for a pilot."""
-    return not counts[StateName.READY] and not counts[StateName.RUNNING]
-
-
 def wait_for(
-    batches: Sequence[Batch],
+    targets: Sequence[Target],
     host: Host,
     *,
     timeout_s: float | None = None,
     on_counts: Callable[[Counts], None] = lambda counts: None,
+    on_started: Callable[[Started], None] = lambda started: None,
 ) -> End:
-    """Wait for all batches.
+    """Wait for all targets, and keep those batches going that were submitted so. Held tomodirs are not waited for.
 
     Args:
         timeout_s: seconds; None waits for ever.
-        on_counts: called with the counts of all batches together, whenever they were looked at.
+        on_counts: called with the counts of all targets together, whenever they were looked at.
+        on_started: called for each submission that was sent meanwhile.
+
+    Raises:
+        SchedulerError, HostError: the scheduler refuses what is needed to keep a batch going.
     """
+    keeper = Keeper(host)
     began = time.monotonic()
     next_look = began + _FIRST_LOOK_S
     last: Counts | None = None
     while True:
         listed = time.monotonic()
-        each = [count_states(batch) for batch in batches]
+        each = [progress_of(target) for target in targets]
         took = time.monotonic() - listed
-        counts = sum(each, Counter())
+        counts: Counts = sum((one.counts for one in each), Counter())
         on_counts(counts)
-        if all(is_over(one) for one in each):
+        if all(one.over for one in each):
             return End.OVER
         now = time.monotonic()
         if counts != last:
@@ -70,11 +70,15 @@ def wait_for(
             next_look = max(next_look, now + _FIRST_LOOK_S) if next_look <= now else next_look
         if timeout_s is not None and now - began >= timeout_s:
             return End.TIMEOUT
-        if now >= next_look or _only_local(batches):
+        if now >= next_look or _only_local(targets):
             next_look = now + LOOK_EVERY_S
-            if not any(lives(batch, host) for batch, one in zip(batches, each) if not is_over(one)):
+            batches = [target.batch for target, one in zip(targets, each) if not one.over]
+            started = [keeper.bring_on(batch) for batch in batches]
+            for one_started in (one for many in started for one in many or ()):
+                on_started(one_started)
+            if all(many is None for many in started) and not any(lives(batch, host) for batch in batches):
                 # RACE: the last pilot may have finished and gone since the states were counted.
-                if [count_states(batch) for batch in batches] == each:
+                if [progress_of(target) for target in targets] == each:
                     return End.STALLED
                 continue
         pause = min(max(_PAUSE_S, took * _LISTING_SHARE), _MAX_PAUSE_S)
@@ -83,9 +87,11 @@ def wait_for(
         time.sleep(pause)
 
 
-def _only_local(batches: Sequence[Batch]) -> bool:
+def _only_local(targets: Sequence[Target]) -> bool:
     """Return whether looking costs nothing: no scheduler is involved."""
-    return all(one.process is not None or one.refused for batch in batches for one in read_submissions(batch.paths))
+    return all(
+        one.process is not None or one.refused for target in targets for one in read_submissions(target.batch.paths)
+    )
 
 
 def lives(batch: Batch, host: Host) -> bool:

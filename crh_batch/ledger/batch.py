@@ -18,11 +18,14 @@ from typing import Any
 
 from crh_batch.errors import BatchNotFound, LedgerError, NewerSchema
 from crh_batch.ledger import durable
+from crh_batch.ledger.memory import MemoryRule
 from crh_batch.ledger.names import RetryPolicy
 from crh_batch.ledger.paths import MAX_ITEMS, SHARD_SIZE, STATE_DIRECTORY, BatchPaths
 
 SCHEMA = 1
 _STAMP = "%Y%m%d-%H%M%S"
+# How long a pilot without work waits for it, where the batch doesn't say.
+IDLE_S = 600.0
 _BATCH_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4,}\Z")
 
 
@@ -43,6 +46,16 @@ class Settings:
         links: the kind of exclusive names, ``symlink`` or ``file`` (durable.find_link_kind).
         classes: id ranges, widest threads first; inside a range the longest comes first.
         programs: for each program its file below ``bin/`` and its sha256.
+        after: for each tomodir that takes results of others of this batch, their ids; the same as in the items, so
+            that states can be told without reading those.
+        idle_s: how long a pilot stays that has nothing to do but may soon, in seconds.
+        max_time_s: how long one attempt may take, in seconds; 0 for as long as its job.
+        deadline: when nothing may run any more, seconds since 1970; 0 for never.
+        keep_going: whether follow-up jobs are started as long as tomodirs are left.
+        memory_mb: memory of a job that runs one tomodir at a time, as the user says, in MB of 2^20 bytes; 0 if it
+            follows from the estimates.
+        max_memory_mb: the most memory that a job can have; 0 if not known.
+        container: words that are put before a program's path.
         extra: whatever else is worth knowing later: version, profile, who submitted.
     """
 
@@ -51,6 +64,14 @@ class Settings:
     programs: Mapping[str, Mapping[str, str]]
     policy: RetryPolicy = RetryPolicy()
     scratch: str = ""
+    after: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    idle_s: float = IDLE_S
+    max_time_s: float = 0.0
+    deadline: float = 0.0
+    keep_going: bool = False
+    memory_mb: int = 0
+    max_memory_mb: int = 0
+    container: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -63,7 +84,25 @@ class Settings:
             "charged_attempts": self.policy.charged_attempts,
             "walltime_attempts": self.policy.walltime_attempts,
             "scratch": self.scratch,
+            **({"after": {str(key): list(ids) for key, ids in self.after.items()}} if self.after else {}),
+            "idle_s": self.idle_s,
+            **{key: value for key, value in self._if_set().items() if value},
             **self.extra,
+        }
+
+    @property
+    def memory_rule(self) -> MemoryRule:
+        """How much memory its tomodirs are given."""
+        return MemoryRule(self.memory_mb, self.max_memory_mb)
+
+    def _if_set(self) -> dict[str, Any]:
+        return {
+            "max_time_s": self.max_time_s,
+            "deadline": self.deadline,
+            "keep_going": self.keep_going,
+            "memory_mb": self.memory_mb,
+            "max_memory_mb": self.max_memory_mb,
+            "container": list(self.container),
         }
 
     @classmethod
@@ -74,12 +113,21 @@ class Settings:
             KeyError, TypeError, ValueError: it isn't one.
         """
         known = {"schema", "links", "classes", "programs", "charged_attempts", "walltime_attempts", "scratch"}
+        known |= {"after", "idle_s", "max_time_s", "memory_mb", "max_memory_mb", "container", "deadline", "keep_going"}
         return cls(
             links=str(data["links"]),
             classes=tuple(ItemClass(int(t), int(a), int(b)) for t, a, b in data["classes"]),
             programs={str(name): dict(entry) for name, entry in dict(data["programs"]).items()},
             policy=RetryPolicy(int(data["charged_attempts"]), int(data["walltime_attempts"])),
             scratch=str(data.get("scratch") or ""),
+            after={int(key): tuple(int(one) for one in ids) for key, ids in dict(data.get("after") or {}).items()},
+            idle_s=float(data.get("idle_s", IDLE_S)),
+            max_time_s=float(data.get("max_time_s", 0)),
+            deadline=float(data.get("deadline", 0)),
+            keep_going=bool(data.get("keep_going", False)),
+            memory_mb=int(data.get("memory_mb", 0)),
+            max_memory_mb=int(data.get("max_memory_mb", 0)),
+            container=tuple(str(word) for word in data.get("container") or ()),
             extra={key: value for key, value in data.items() if key not in known},
         )
 
@@ -96,6 +144,10 @@ class Item:
         estimate_s: how long it may take, in seconds; a guess that orders the work.
         memory_bytes: the floor of its peak memory.
         stages: what to run, in order; each a plain dict as docs/protocol.md, "items.jsonl", describes it.
+        group: the name that the user gave to some tomodirs together; empty if none.
+        priority: higher ones come first in their class.
+        after: ids of the tomodirs of this batch whose results it takes.
+        high_s: nine of ten such tomodirs took less, in seconds; 0 if past runs don't tell.
     """
 
     item_id: int
@@ -105,6 +157,10 @@ class Item:
     estimate_s: float
     memory_bytes: int
     stages: tuple[Mapping[str, Any], ...]
+    group: str = ""
+    priority: int = 0
+    after: tuple[int, ...] = ()
+    high_s: float = 0.0
 
     def to_line(self) -> bytes:
         """Return the line of items.jsonl; the id stands first, readers of the index rely on it."""
@@ -116,6 +172,10 @@ class Item:
             "estimate_s": round(self.estimate_s, 3),
             "memory_bytes": self.memory_bytes,
             "stages": [dict(stage) for stage in self.stages],
+            **({"group": self.group} if self.group else {}),
+            **({"priority": self.priority} if self.priority else {}),
+            **({"after": list(self.after)} if self.after else {}),
+            **({"high_s": round(self.high_s, 3)} if self.high_s else {}),
         }
         return json.dumps(data, separators=(",", ":")).encode() + b"\n"
 
@@ -135,6 +195,10 @@ class Item:
             estimate_s=float(data["estimate_s"]),
             memory_bytes=int(data["memory_bytes"]),
             stages=tuple(data["stages"]),
+            group=str(data.get("group") or ""),
+            priority=int(data.get("priority") or 0),
+            after=tuple(int(one) for one in data.get("after") or ()),
+            high_s=float(data.get("high_s") or 0.0),
         )
 
 
@@ -194,6 +258,13 @@ class Items:
     def __iter__(self) -> Iterator[Item]:
         return (self[item_id] for item_id in self.ids)
 
+    def of_group(self, group: str) -> list[Item]:
+        """Return the tomodirs of a group; the others are not parsed, for that would take seconds of a large batch."""
+        wanted = f'"group":{json.dumps(group)}'.encode()
+        with open(self._path, "rb") as stream:
+            lines = [line for line in stream if wanted in line]
+        return [item for item in map(Item.from_line, lines) if item.group == group]
+
     def __del__(self) -> None:
         descriptor = getattr(self, "_descriptor", -1)
         if descriptor >= 0:
@@ -223,6 +294,10 @@ class Batch:
     def tomodir(self, item: Item) -> str:
         """Return where an item's tomodir lies, as this process sees it."""
         return os.path.join(self.paths.root, item.path)
+
+    def need_bytes(self, item: Item, memory_failures: int = 0) -> int:
+        """Return how much memory an item's next attempt may take, the pilot not counted."""
+        return self.settings.memory_rule.need_bytes(item.memory_bytes, memory_failures)
 
 
 def read_settings(paths: BatchPaths) -> Settings:

@@ -3,7 +3,8 @@
 The order for one tomodir, and why (docs/protocol.md, "Collect"):
 
 1. the record's sum and members are checked before anything is written;
-2. the tomodir's inputs must be those that the result was made from;
+2. the tomodir's inputs must be those that the result was made from, results of other tomodirs that it took included:
+   these are put in place before it, and where one was refused, so is what took it;
 3. files are extracted into a temporary directory inside the tomodir, and made durable there;
 4. old outputs that the new result replaces or that would lie about it are copied to the batch's ``replaced/``;
 5. each file is renamed into place, the provenance last but one, the file that says "finished" last: whoever looks at
@@ -41,6 +42,7 @@ from crh_batch.ledger.placing import (
 )
 from crh_batch.ledger.registration import read_registration, remove_registration
 from crh_batch.ledger.session import Session, holder_of, read_events
+from crh_batch.ledger.sources import check_sources, collected_sources, levels
 
 # Collecting waits for the disk more than for the processor; on a network filesystem almost only.
 WORKERS = 4
@@ -77,15 +79,16 @@ def collect_batch(
         remove_leftover_registrations(batch)
     done = [
         item_id
-        for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy)
+        for item_id, state in states(batch.paths, batch.items.ids, batch.settings)
         if state.name is StateName.DONE
     ]
     items = [item_id for item_id in done if only is None or only(batch.items[item_id])]
     report = CollectReport()
     with ThreadPoolExecutor(WORKERS) as pool:
-        for group in _groups(_with_events(batch, items)):
-            _collect_group(batch, custody.session, pool, group, report, force=force)
-            on_progress(report.collected + len(report.refused), len(items))
+        for level in levels(items, batch.settings.after):
+            for group in _groups(_with_events(batch, level)):
+                _collect_group(batch, custody.session, pool, group, report, force=force)
+                on_progress(report.collected + len(report.refused), len(items))
     return report
 
 
@@ -143,7 +146,7 @@ def _collect_group(
     def extract(one: _Finished) -> Placing | CrhBatchError:
         item = batch.items[one.item_id]
         try:
-            return _extract(batch, item, one, force=force)
+            return _extract(batch, item, one, report, force=force)
         except CrhBatchError as error:
             return error
         except OSError as error:
@@ -206,7 +209,7 @@ def _failed(tomodir: str, error: OSError) -> TomodirError:
     )
 
 
-def _extract(batch: Batch, item: Item, finished: _Finished, *, force: bool) -> Placing:
+def _extract(batch: Batch, item: Item, finished: _Finished, report: CollectReport, *, force: bool) -> Placing:
     """Check a result and everything it meets, and extract it next to its place; nothing else is touched."""
     tomodir = batch.tomodir(item)
     event, token = finished.event, finished.token
@@ -232,7 +235,8 @@ def _extract(batch: Batch, item: Item, finished: _Finished, *, force: bool) -> P
         )
     if not force:
         _check_registration(batch, item, tomodir)
-        _check_inputs(tomodir, event.get("inputs", []))
+        check_sources(batch, item, {path for path, _ in report.refused} if item.after else ())
+        _check_inputs(tomodir, event.get("inputs", []), collected_sources(batch, item))
     remove_old_temporaries(tomodir, batch.batch_id)
     temporary = os.path.join(tomodir, f"{TEMPORARY_PREFIX}{batch.batch_id}-{durable.random_word()}")
     os.mkdir(temporary, 0o700)
@@ -291,13 +295,13 @@ def release(batch: Batch, item: Item) -> None:
 
 def remove_leftover_registrations(batch: Batch) -> None:
     """Remove the .crh files of collected tomodirs that a client left which died between the last two steps."""
-    for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy):
+    for item_id, state in states(batch.paths, batch.items.ids, batch.settings):
         if state.name is StateName.COLLECTED:
             release(batch, batch.items[item_id])
 
 
-def _check_inputs(tomodir: str, inputs: Iterable[Any]) -> None:
-    changed = changed_inputs(tomodir, inputs)
+def _check_inputs(tomodir: str, inputs: Iterable[Any], sourced: frozenset[str]) -> None:
+    changed = changed_inputs(tomodir, inputs, sourced)
     if changed:
         raise TomodirError(
             f"{tomodir}: changed since it was run: {', '.join(changed)}",

@@ -126,7 +126,7 @@ def sync_many(files: Iterable[str], directories: Iterable[str]) -> None:
         device = os.lstat(place).st_dev
         if device in one_step:
             continue
-        if _filesystem_type(device) in _ONE_STEP:
+        if filesystem_type(device) in _ONE_STEP:
             one_step[device] = place
         else:
             single.append(place)
@@ -148,7 +148,7 @@ def _sync_either(path: str) -> None:
         sync_file(path)
 
 
-def _filesystem_type(device: int) -> str:
+def filesystem_type(device: int) -> str:
     """Return a filesystem's type by its device number, from /proc/self/mountinfo (proc(5)); empty if unknown."""
     if device not in _filesystem_types:
         wanted = f"{os.major(device)}:{os.minor(device)}"

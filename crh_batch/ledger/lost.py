@@ -1,4 +1,4 @@
-"""Claims whose session has died: they get the name ``fail.N.lost`` and are ready again.
+"""Claims whose session has died: they get the name ``fail.N.lost`` (or ``memory``) and are ready again.
 
 Only a session that is provably dead loses its claims; who can prove it is the caller's affair (a scheduler's answer, or
 this machine's process table). Several processes may do this at the same time: the name can be made only once.
@@ -6,7 +6,8 @@ this machine's process table). Several processes may do this at the same time: t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from crh_batch.ledger.batch import Batch
@@ -30,7 +31,7 @@ def open_claims(batch: Batch) -> list[OpenClaim]:
     """Return all claims of a batch that neither ended nor were declared lost."""
     headers: dict[str, SessionHeader | None] = {}
     found = []
-    for item_id, state in states(batch.paths, batch.items.ids, batch.settings.policy):
+    for item_id, state in states(batch.paths, batch.items.ids, batch.settings):
         if state.name is not StateName.RUNNING:
             continue
         token = holder_of(batch.paths.name(item_id, claim_mark(state.attempt))) or ""
@@ -50,15 +51,25 @@ class Recovery:
 
 
 def recover_lost(
-    batch: Batch, claims: Iterable[OpenClaim], judge: Judge, session: Session, *, force: bool = False
+    batch: Batch,
+    claims: Sequence[OpenClaim],
+    judge: Judge,
+    session: Session,
+    *,
+    force: bool = False,
+    ran_out_of_memory: Callable[[SessionHeader], bool] = lambda header: False,
 ) -> Recovery:
     """Declare the claims of dead sessions lost.
 
     Args:
+        claims: all that are open.
         judge: called once a session.
         session: the caller's own; the names point to it.
         force: take UNKNOWN for dead; the user has said that those sessions are.
+        ran_out_of_memory: whether a dead session's job was ended for that. If only one of its tomodirs was running,
+            that one is to blame.
     """
+    open_of = Counter(claim.token for claim in claims)
     verdicts: dict[str, Verdict] = {}
     lost = alive = 0
     unknown = []
@@ -68,8 +79,10 @@ def recover_lost(
             verdict = judge(claim.header) if claim.header is not None else Verdict.UNKNOWN
             verdicts[claim.token] = verdict
         if verdict is Verdict.DEAD or (verdict is Verdict.UNKNOWN and force):
-            session.append("lost", id=claim.item_id, attempt=claim.attempt, session=claim.token)
-            session.win(claim.item_id, fail_mark(claim.attempt, Failure.LOST), batch.settings.links)
+            starved = claim.header is not None and open_of[claim.token] == 1 and ran_out_of_memory(claim.header)
+            failure = Failure.MEMORY if starved else Failure.LOST
+            session.append("lost", id=claim.item_id, attempt=claim.attempt, session=claim.token, failure=failure.value)
+            session.win(claim.item_id, fail_mark(claim.attempt, failure), batch.settings.links)
             lost += 1
         elif verdict is Verdict.ALIVE:
             alive += 1

@@ -7,31 +7,33 @@ A name is ``<id>.<mark>``, with the marks::
     done                some attempt ended well; points to the session whose pack holds the results
     collected           the results are in the tomodir
     retry.NNN           attempts up to NNN are forgiven
-    held.NNN release.NNN   held if the last ``held`` is later than the last ``release``
+    held.NNN release.NNN   held if the last ``held`` is later than the last ``release`` (or the whole batch is held)
     moved               its input changed and it was submitted again: it is another batch's now
 
 Names are only ever added, so a stale listing is behind, never wrong: the state derived from fewer names is one that the
 tomodir was in. States: moved > collected > done > the highest attempt (failed, running, or ready for the next one); a
-ready one that is held is ``held``.
+ready one that is held is ``held``; one that takes results of others which have none yet is ``waiting``.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
+from crh_batch.ledger.steering import batch_hold
 
 
 class Failure(str, Enum):
     """Why an attempt failed; part of its name.
 
     ``INPUT``: the program says what is wrong with the input. ``CRASH``: ended by a signal or in a way that says
-    nothing. ``MEMORY``: killed for lack of memory. ``WALLTIME``: ended with its job, not by its own fault. ``PROGRAM``:
+    nothing. ``MEMORY``: killed for lack of memory. ``WALLTIME``: ended with its job, not by its own fault.
+    ``TOO_LONG``: it had nearly a whole job, or as long as an attempt may take, and did not finish. ``PROGRAM``:
     the program can't be started. ``LOST``: the session died. ``CANCELLED``: the user gave it up.
     """
 
@@ -39,6 +41,7 @@ class Failure(str, Enum):
     CRASH = "crash"
     MEMORY = "memory"
     WALLTIME = "walltime"
+    TOO_LONG = "toolong"
     PROGRAM = "program"
     LOST = "lost"
     CANCELLED = "cancelled"
@@ -48,6 +51,7 @@ class Failure(str, Enum):
 _PRECEDENCE = (
     Failure.CANCELLED,
     Failure.INPUT,
+    Failure.TOO_LONG,
     Failure.MEMORY,
     Failure.CRASH,
     Failure.WALLTIME,
@@ -55,7 +59,7 @@ _PRECEDENCE = (
     Failure.LOST,
 )
 CHARGED = frozenset({Failure.CRASH, Failure.MEMORY, Failure.LOST})
-FINAL = frozenset({Failure.INPUT, Failure.CANCELLED})
+FINAL = frozenset({Failure.INPUT, Failure.CANCELLED, Failure.TOO_LONG})
 
 
 class StateName(str, Enum):
@@ -66,6 +70,7 @@ class StateName(str, Enum):
     DONE = "done"
     FAILED = "failed"
     HELD = "held"
+    WAITING = "waiting"
     COLLECTED = "collected"
     MOVED = "moved"
 
@@ -75,11 +80,13 @@ class State(NamedTuple):
 
     ``attempt``: for ready the number the next attempt will have, else the number of the last one (0 where it does not
     matter). ``failure``: the class of the last failed attempt, also for one that is ready again.
+    ``memory_failures``: attempts since the last retry that ran out of memory, for one that is ready or failed.
     """
 
     name: StateName
     attempt: int
     failure: Failure | None = None
+    memory_failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +136,11 @@ class Marks:
         elif kind == "release":
             self.released = max(self.released, number)
 
+    @property
+    def has_result(self) -> bool:
+        """Whether there is a result that others may take."""
+        return (self.done or self.collected) and not self.moved
+
     def _add_failure(self, number: int, text: str) -> None:
         try:
             failure = Failure(text)
@@ -138,8 +150,8 @@ class Marks:
         if known is None or _PRECEDENCE.index(failure) < _PRECEDENCE.index(known):
             self.fails[number] = failure
 
-    def state(self, policy: RetryPolicy) -> State:
-        """Return the state that these names add up to."""
+    def state(self, policy: RetryPolicy, *, batch_held: bool = False) -> State:
+        """Return the state that these names add up to; ``batch_held``: whether the whole batch is held."""
         last = max(self.claimed, max(self.fails, default=0))
         failure = self.fails.get(last)
         if self.moved:
@@ -150,16 +162,20 @@ class Marks:
             return State(StateName.DONE, last)
         if last and failure is None:
             return State(StateName.RUNNING, last)
+        out_of_memory = self._since_retry().count(Failure.MEMORY) if failure is not None else 0
         if failure is not None and last > self.forgiven and self._is_final(failure, policy):
-            return State(StateName.FAILED, last, failure)
-        if self.held > self.released:
-            return State(StateName.HELD, last + 1, failure)
-        return State(StateName.READY, last + 1, failure)
+            return State(StateName.FAILED, last, failure, out_of_memory)
+        if batch_held or self.held > self.released:
+            return State(StateName.HELD, last + 1, failure, out_of_memory)
+        return State(StateName.READY, last + 1, failure, out_of_memory)
+
+    def _since_retry(self) -> list[Failure]:
+        return [kind for number, kind in self.fails.items() if number > self.forgiven]
 
     def _is_final(self, failure: Failure, policy: RetryPolicy) -> bool:
         if failure in FINAL:
             return True
-        since = [kind for number, kind in self.fails.items() if number > self.forgiven]
+        since = self._since_retry()
         if failure in CHARGED:
             return sum(kind in CHARGED for kind in since) >= policy.charged_attempts
         if failure is Failure.WALLTIME:
@@ -205,15 +221,59 @@ def list_shard(paths: BatchPaths, shard: int) -> list[str]:
 _NONE = Marks()
 
 
-def states(paths: BatchPaths, item_ids: Iterable[int], policy: RetryPolicy) -> Iterator[tuple[int, State]]:
+class Rules(Protocol):
+    """What the names of a batch are read by; a batch's settings are such."""
+
+    @property
+    def policy(self) -> RetryPolicy:
+        """How often attempts are repeated."""
+
+    @property
+    def after(self) -> Mapping[int, tuple[int, ...]]:
+        """For tomodirs that take results of others: the ids of those."""
+
+
+def states(paths: BatchPaths, item_ids: Iterable[int], rules: Rules) -> Iterator[tuple[int, State]]:
     """Yield the state of each tomodir, one listing a shard; ``item_ids`` must be ascending."""
+    batch_held = batch_hold(paths).is_held
+    sources = _Sources(paths)
+    for item_id, marks in marks_of(paths, item_ids):
+        state = marks.state(rules.policy, batch_held=batch_held)
+        after = rules.after.get(item_id, ()) if state.name is StateName.READY else ()
+        if all(sources.has_result(one) for one in after):
+            yield item_id, state
+        else:
+            yield item_id, state._replace(name=StateName.WAITING)
+
+
+class _Sources:
+    """Tells which tomodirs have a result, from listings of its own; few of them are kept."""
+
+    _KEPT = 8
+
+    def __init__(self, paths: BatchPaths) -> None:
+        self._paths = paths
+        self._shards: dict[int, frozenset[int]] = {}
+
+    def has_result(self, item_id: int) -> bool:
+        shard = item_id // SHARD_SIZE
+        if shard not in self._shards:
+            if len(self._shards) >= self._KEPT:
+                del self._shards[next(iter(self._shards))]
+            found = gather(list_shard(self._paths, shard))
+            self._shards[shard] = frozenset(key for key, marks in found.items() if marks.has_result)
+        return item_id in self._shards[shard]
+
+
+def marks_of(paths: BatchPaths, item_ids: Iterable[int]) -> Iterator[tuple[int, Marks]]:
+    """Yield the names of each tomodir, one listing a shard; ``item_ids`` must be ascending."""
     shard = -1
-    marks: dict[int, Marks] = {}
+    found: dict[int, Marks] = {}
     for item_id in item_ids:
         if item_id // SHARD_SIZE != shard:
             shard = item_id // SHARD_SIZE
-            marks = gather(list_shard(paths, shard))
-        yield item_id, marks.get(item_id, _NONE).state(policy)
+            found = gather(list_shard(paths, shard))
+        yield item_id, found.get(item_id, _NONE)
 
 
 def claim_mark(attempt: int) -> str:

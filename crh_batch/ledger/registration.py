@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from crh_batch.ledger.identity import Who
 from crh_batch.ledger.paths import BatchPaths, registration_path
 
 SCHEMA = 1
+_SIM_TYPES = {"modelling": "mod", "inversion": "inv"}
 # A registration is a few hundred bytes; whatever is larger is something else.
 _MAX_BYTES = 1 << 16
 
@@ -63,12 +64,17 @@ class Registration:
         return f"registered by {self.registrant} at {self.since} for batch {self.batch_id}"
 
 
+def sim_type_of(stages: Iterable[str]) -> str:
+    """Return CRHydra's word for what a tomodir's stages do: ``mod``, ``inv`` or ``mod+inv``."""
+    return "+".join(_SIM_TYPES.get(stage, stage) for stage in stages)
+
+
 def register(tomodir: str, paths: BatchPaths, item_id: int, who: Who, sim_type: str) -> Registration | None:
     """Create a tomodir's .crh file; return None if this call made it, else what stands there.
 
     Args:
         paths: the batch it is registered for; its place is stored relative to the .crh file, so the tree may move.
-        sim_type: ``mod``, ``inv`` or ``mod+inv``.
+        sim_type: see ``sim_type_of``.
 
     Raises:
         TomodirError: the file can't be made (directory not writable, name too long, no space).

@@ -31,7 +31,7 @@ class Job:
         scheduler: ``slurm`` or ``sge``; empty outside of jobs.
         job_id: the job's id, of the array when it is one.
         task: the array task's index, empty if it is none.
-        restart: how often the scheduler has started this job again.
+        restart: how often the scheduler has started this job again; SGE says only whether (1) or not (0).
     """
 
     scheduler: str = ""

@@ -23,13 +23,16 @@ class Submission:
 
     Args:
         token: unique; part of the job's name, and of the pilots' sessions.
-        engine: ``slurm`` or ``local``.
+        engine: ``slurm``, ``sge`` or ``local``.
         threads: the class that the pilots take; 0 for all.
         pilots: how many were asked for.
         job_id: the scheduler's answer; empty while there is none.
         process: for a local pilot, which process it is.
         refused: why the scheduler refused; empty if it didn't.
         time: when it was asked, seconds since 1970.
+        cores: cores a pilot, as asked for; 0 if that isn't written.
+        memory_bytes: memory a pilot, as asked for; 0 if that isn't written.
+        after: the job behind which it comes, as a follow-up; empty if it is none.
     """
 
     token: str
@@ -40,6 +43,9 @@ class Submission:
     job_id: str = ""
     process: Who | None = None
     refused: str = ""
+    cores: int = 0
+    memory_bytes: int = 0
+    after: str = ""
 
     @property
     def is_open(self) -> bool:
@@ -71,11 +77,22 @@ def _ends_with_newline(path: str) -> bool:
         return stream.read(1) == b"\n"
 
 
-def record_intent(paths: BatchPaths, engine: str, threads: int, pilots: int) -> Submission:
+def record_intent(
+    paths: BatchPaths,
+    engine: str,
+    threads: int,
+    pilots: int,
+    *,
+    cores: int = 0,
+    memory_bytes: int = 0,
+    after: str = "",
+) -> Submission:
     """Write down, durably, that pilots will be asked for; return the submission with its new token."""
     token = durable.random_word(10)
-    _append(paths, event="intent", token=token, engine=engine, threads=threads, pilots=pilots)
-    return Submission(token, engine, threads, pilots, time.time())
+    known = (("cores", cores), ("memory_bytes", memory_bytes), ("after", after))
+    more = {key: value for key, value in known if value}
+    _append(paths, event="intent", token=token, engine=engine, threads=threads, pilots=pilots, **more)
+    return Submission(token, engine, threads, pilots, time.time(), cores=cores, memory_bytes=memory_bytes, after=after)
 
 
 def record_submitted(paths: BatchPaths, submission: Submission, job_id: str) -> Submission:
@@ -94,6 +111,11 @@ def record_refused(paths: BatchPaths, submission: Submission, why: str) -> Submi
     """Write down that the scheduler refused, or that an open intent never reached it."""
     _append(paths, event="refused", token=submission.token, why=why)
     return replace(submission, refused=why or "refused")
+
+
+def submission_mark(token: str) -> str:
+    """Return the name, for the whole batch, of the job that has a submission."""
+    return f"submission.{token}"
 
 
 def read_submissions(paths: BatchPaths) -> list[Submission]:
@@ -118,7 +140,14 @@ def _take_in(found: dict[str, Submission], data: dict[str, Any]) -> None:
     event = data["event"]
     if event == "intent":
         found[token] = Submission(
-            token, str(data["engine"]), int(data["threads"]), int(data["pilots"]), float(data["time"])
+            token,
+            str(data["engine"]),
+            int(data["threads"]),
+            int(data["pilots"]),
+            float(data["time"]),
+            cores=int(data.get("cores") or 0),
+            memory_bytes=int(data.get("memory_bytes") or 0),
+            after=str(data.get("after") or ""),
         )
     elif event == "submitted":
         found[token] = replace(found[token], job_id=str(data["job_id"]))

@@ -14,16 +14,22 @@ from typing import NamedTuple
 from crh_batch.ledger.batch import Batch, ItemClass
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.paths import SHARD_SIZE
+from crh_batch.ledger.steering import Notices
+from crh_batch.ledger.waiting import Waits
 
 # A listing may be renewed after a lost race when that takes at most a tenth of the time since the last one.
 _RENEW_AFTER = 10.0
 
 
 class Candidate(NamedTuple):
-    """A tomodir that was ready when the names were listed, and the number of its next attempt."""
+    """A tomodir that was ready when the names were listed, and the number of its next attempt.
+
+    ``memory_failures``: how many attempts ran out of memory.
+    """
 
     item_id: int
     attempt: int
+    memory_failures: int = 0
 
 
 class Chooser:
@@ -57,10 +63,16 @@ class Chooser:
         self._losses = 0
         self._seen_ready = False
         self._skipped: set[int] = set()
+        self._waiting: dict[int, list[int]] = {}
+        self._prospects: bool | None = None
+        self._notices = Notices(batch.paths, clock=clock)
 
     def next(self) -> Candidate | None:
         """Return a candidate; None when a whole pass over the class found nothing ready."""
         while True:
+            if self._ready and self._notices.changed():
+                # Something of this listing may be held by now.
+                self._list(self._shard - 1)
             if self._ready:
                 self._seen_ready = True
                 place = self._chance.randrange(min(1 << self._losses, len(self._ready))) if self._losses else 0
@@ -74,6 +86,17 @@ class Chooser:
                 continue
             self._list(self._shard)
             self._shard += 1
+
+    def has_prospects(self) -> bool:
+        """Return whether one that waits for results, as last listed, may get them: what it takes is under way."""
+        if self._prospects is None:
+            waits = Waits(self._batch)
+            self._prospects = any(waits.may_end(item_id) for ids in self._waiting.values() for item_id in ids)
+        return self._prospects
+
+    def put_back(self, candidates: list[Candidate]) -> None:
+        """Give back what ``next`` gave and was not tried; it is offered again, first and in this order."""
+        self._ready[:0] = candidates
 
     def won(self) -> None:
         """Say that the last candidate was claimed."""
@@ -96,11 +119,16 @@ class Chooser:
 
     def _list(self, shard: int) -> None:
         began = self._clock()
-        found = states(self._batch.paths, self._shards[shard], self._batch.settings.policy)
-        self._ready = [
-            Candidate(item_id, state.attempt)
-            for item_id, state in found
-            if state.name is StateName.READY and item_id not in self._skipped
-        ]
+        found = states(self._batch.paths, self._shards[shard], self._batch.settings)
+        self._ready = []
+        self._waiting[shard] = []
+        self._prospects = None
+        for item_id, state in found:
+            if item_id in self._skipped:
+                continue
+            if state.name is StateName.READY:
+                self._ready.append(Candidate(item_id, state.attempt, state.memory_failures))
+            elif state.name is StateName.WAITING:
+                self._waiting[shard].append(item_id)
         self._listed_at = self._clock()
         self._listing_took = self._listed_at - began

@@ -35,16 +35,25 @@ class Committer:
 
     Args:
         on_error: called once, from the committing thread, when the ledger can't be written any more.
+        on_result: called from that thread when a result has its name that others wait for.
     """
 
     def __init__(
-        self, batch: Batch, session: Session, pack: PackWriter, scratch: str, on_error: Callable[[CrhBatchError], None]
+        self,
+        batch: Batch,
+        session: Session,
+        pack: PackWriter,
+        scratch: str,
+        on_error: Callable[[CrhBatchError], None],
+        on_result: Callable[[], None] = lambda: None,
     ) -> None:
         self._batch = batch
         self._session = session
         self._pack = pack
         self._scratch = scratch
         self._on_error = on_error
+        self._on_result = on_result
+        self._awaited = frozenset(source for sources in batch.settings.after.values() for source in sources)
         self._pending: list[_Pending] = []
         self._condition = threading.Condition()
         self._closing = False
@@ -105,6 +114,8 @@ class Committer:
             self._session.sync()
             for entry in group:
                 self._session.win(entry.item_id, entry.mark, self._batch.settings.links)
+            if any(entry.item_id in self._awaited for entry in group):
+                self._on_result()
         except OSError as error:
             self._break(
                 LedgerError(

@@ -37,6 +37,13 @@ def surroundings(environment: Mapping[str, str], pid: int) -> Surroundings:
         )
         end = _number(environment.get("SLURM_JOB_END_TIME"))
         return Surroundings(job, label_of(job), float(end) if end else None)
+    if environment.get("JOB_ID") and environment.get("SGE_TASK_ID"):
+        task = environment["SGE_TASK_ID"]
+        # RESTARTED is 1 however often it was (pilot/requeue.py). The job script says how much time is left.
+        job = Job(
+            "sge", environment["JOB_ID"], "" if task == "undefined" else task, _number(environment.get("RESTARTED"))
+        )
+        return Surroundings(job, label_of(job), None)
     host = re.sub(r"[^a-z0-9]+", "-", socket.gethostname().lower())[:20].strip("-") or "host"
     return Surroundings(Job(), f"{host}-{pid}", None)
 

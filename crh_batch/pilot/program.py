@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from crh_batch.pilot.guard import Guard
@@ -53,14 +53,24 @@ class RunningProgram:
 
     @classmethod
     def start(
-        cls, argv: list[str], directory: str, environment: Mapping[str, str], stdout: str, stderr: str, guard: Guard
+        cls,
+        argv: list[str],
+        directory: str,
+        environment: Mapping[str, str],
+        stdout: str,
+        stderr: str,
+        guard: Guard,
+        processors: Sequence[int] = (),
     ) -> RunningProgram:
         """Start a program in a directory, its output going to two files.
+
+        Args:
+            processors: those that it may run on; empty for those of this process.
 
         Raises:
             OSError: it can't be started (missing, not executable, wrong architecture).
         """
-        with open(stdout, "wb") as out, open(stderr, "wb") as err:
+        with open(stdout, "wb") as out, open(stderr, "wb") as err, _running_on(processors), _unwarned():
             process = subprocess.Popen(
                 argv,
                 cwd=directory,
@@ -114,6 +124,39 @@ class RunningProgram:
         # Inside the lock and before the process was waited for, so its number can't be another's.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, number)
+
+
+@contextlib.contextmanager
+def _running_on(processors: Sequence[int]) -> Iterator[None]:
+    """Confine this thread to some processors, so that what it starts is confined to them, too.
+
+    On Linux the mask is a thread's own, and a child has that of the thread which started it.
+    """
+    before = os.sched_getaffinity(0) if processors else set()
+    # Whoever runs the node may have taken processors away meanwhile: then the kernel chooses.
+    with contextlib.suppress(OSError):
+        if processors:
+            os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if processors:
+                os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def _unwarned() -> Iterator[None]:
+    """Keep the signals that warn a job away from what this thread starts: a mask outlives exec, and a handler doesn't.
+
+    SGE sends them to all processes of a job, found by a group that it gave them, and they end a program that doesn't
+    know them (seen with 8.1.9, where jobs are not root's).
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1, signal.SIGUSR2))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def program_environment(omp_threads: int) -> dict[str, str]:

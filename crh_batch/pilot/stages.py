@@ -6,6 +6,7 @@ Knows stages, not CRTomo: what to run, what it reads and which rule judges it co
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -21,20 +22,30 @@ from crh_batch.ledger.batch import Batch, Item
 from crh_batch.ledger.names import Failure
 from crh_batch.ledger.pack import PackedFile
 from crh_batch.ledger.paths import PROVENANCE, program_log
+from crh_batch.pilot import virtual_memory
 from crh_batch.pilot.guard import Guard
+from crh_batch.pilot.memory_killer import MemoryKiller
 from crh_batch.pilot.program import RunningProgram, Usage, program_environment
+from crh_batch.pilot.sources import take_results
 from crh_batch.pilot.staging import StagedInput, find_outputs, place_in_scratch, stage_inputs
 from crh_batch.tomodir.outcome import JUDGES, Exit, Outcome
 
 # What of a program's stderr is looked at for its last words.
 _STDERR_TAIL = 16_384
+# A program that was killed when it had this share of what it was given may have been killed for it.
+_MUCH_OF_IT = 0.9
+_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 # By SIGTERM, or with the status that CRTomo gives itself then (seen).
 _TERMINATED = (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 @dataclass
 class Attempt:
-    """An attempt under way; ``progress_file`` and ``program`` are for whoever watches it from another thread."""
+    """An attempt under way; ``progress_file`` and ``program`` are for whoever watches it from another thread.
+
+    ``began``: when its first program was started, seconds since 1970; 0 before. ``processors``: those that its programs
+    may run on; empty for any.
+    """
 
     item: Item
     number: int
@@ -44,14 +55,19 @@ class Attempt:
     stage: str = ""
     program: RunningProgram | None = None
     progress_file: str = ""
-    ended_by: str = ""
+    began: float = 0.0
+    processors: tuple[int, ...] = ()
+    ended_by: Failure | None = None
+    ended_text: str = ""
 
-    def end(self, why: str) -> None:
-        """End what runs now, and let nothing more start."""
-        self.ended_by = self.ended_by or why
+    def end(self, why: Failure, text: str = "") -> None:
+        """End what runs now, and let nothing more start; ``text`` is for the user."""
+        if self.ended_by is None:
+            self.ended_text = text
+            self.ended_by = why
         program = self.program
         if program is not None:
-            program.end(why)
+            program.end(self.ended_by.value)
 
 
 @dataclass(frozen=True)
@@ -76,7 +92,7 @@ def prepare(batch: Batch, item: Item, number: int, scratch: str) -> Attempt:
     names = [name for stage in item.stages for name in stage["inputs"]]
     attempt.copy = place_in_scratch(attempt.scratch, tomodir, names)
     os.makedirs(attempt.copy)
-    attempt.inputs = stage_inputs(tomodir, attempt.copy, item.stages)
+    attempt.inputs = stage_inputs(tomodir, attempt.copy, item.stages) + take_results(batch, item, attempt.copy)
     return attempt
 
 
@@ -100,12 +116,12 @@ def run(
     error = ""
     for stage in attempt.item.stages:
         if attempt.ended_by:
-            failure, error = _ended(attempt.ended_by)
+            failure, error = _ended(attempt)
             break
         attempt.stage = str(stage["stage"])
         record, failure, error = _run_stage(batch, attempt, stage, guard, on_stage)
         if failure is Failure.CRASH and record.get("exit_status") in _TERMINATED and is_stopping():
-            failure, error = _ended(Failure.WALLTIME.value)
+            failure, error = Failure.WALLTIME, _ENDED[Failure.WALLTIME]
             record.update(outcome=failure.value, error=error)
         records.append(record)
         if failure is not None:
@@ -113,10 +129,17 @@ def run(
     return _result(batch, attempt, began, records, failure, error)
 
 
-def _ended(why: str) -> tuple[Failure, str]:
-    if why == Failure.CANCELLED.value:
-        return Failure.CANCELLED, "cancelled"
-    return Failure.WALLTIME, "ended with its job, before it was finished"
+_ENDED = {
+    Failure.CANCELLED: "cancelled",
+    Failure.WALLTIME: "ended with its job, before it was finished",
+}
+
+
+def _ended(attempt: Attempt) -> tuple[Failure, str]:
+    assert attempt.ended_by is not None
+    # What was declared lost has its name already.
+    failure = Failure.WALLTIME if attempt.ended_by is Failure.LOST else attempt.ended_by
+    return failure, attempt.ended_text or _ENDED.get(failure, failure.value)
 
 
 def _run_stage(
@@ -128,17 +151,21 @@ def _run_stage(
     record: dict[str, Any] = {"stage": name, "program": stage["program"], "sha256": program["sha256"]}
     record["began"] = round(time.time(), 4)
     path = program.get("path") or os.path.join(os.path.abspath(batch.paths.programs), program["file"])
+    killer = MemoryKiller()
     try:
         attempt.program = RunningProgram.start(
-            [path, *stage.get("arguments", ())],
+            [*batch.settings.container, path, *stage.get("arguments", ())],
             os.path.join(attempt.copy, stage.get("directory", "exe")),
             program_environment(attempt.item.omp_threads),
             out,
             err,
             guard,
+            attempt.processors,
         )
     except OSError as error:
-        return record, Failure.PROGRAM, f"{path}: can't be started: {error.strerror}"
+        started = batch.settings.container[0] if batch.settings.container else path
+        failure = Failure.MEMORY if error.errno == errno.ENOMEM else Failure.PROGRAM
+        return record, failure, f"{started}: can't be started: {error.strerror}"
     inv_dirs = stage.get("inv_dirs") or ()
     attempt.progress_file = os.path.join(attempt.copy, inv_dirs[-1], "inv.ctr") if inv_dirs else ""
     on_stage(attempt)
@@ -146,14 +173,17 @@ def _run_stage(
     attempt.program = None
     attempt.progress_file = ""
     record.update(_measures(usage))
-    outcome = JUDGES[str(stage["judge"])](attempt.copy, Exit(usage.returncode, _tail(err)), stage)
+    was_large = not usage.peak_is_bound and usage.peak_bytes >= _MUCH_OF_IT * batch.need_bytes(attempt.item)
+    short_of_memory = usage.returncode in _KILLED and (was_large or killer.has_killed_by_now())
+    ended = Exit(usage.returncode, _tail(err), short_of_memory=short_of_memory, is_limited=virtual_memory.is_limited())
+    outcome = JUDGES[str(stage["judge"])](attempt.copy, ended, stage)
     record.update(_facts(outcome))
     if outcome.ok:
         record["outcome"] = "done"
         return record, None, ""
     failure, error_text = Failure(outcome.failure), outcome.error
     if usage.ended_by:
-        failure, error_text = _ended(usage.ended_by)
+        failure, error_text = _ended(attempt)
     record.update(outcome=failure.value, error=error_text)
     return record, failure, error_text
 

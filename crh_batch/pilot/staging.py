@@ -66,11 +66,22 @@ def stage_inputs(tomodir: str, copy: str, stages: tuple[Mapping[str, Any], ...])
     Raises:
         TomodirError: an input is missing, isn't a file, or can't be read.
     """
-    names = sorted({name for stage in stages for name in stage["inputs"] if not name.startswith("/")})
+    # What others of the batch make is taken from their results (sources.py), whatever lies there now.
+    sourced = {name for stage in stages for name in stage.get("sources") or ()}
+    names = sorted({name for stage in stages for name in stage["inputs"] if not name.startswith("/")} - sourced)
     made: set[str] = set()
     for directory in sorted({name for stage in stages for name in stage["make_dirs"]} | {"exe"}):
         _make(os.path.join(copy, directory), made)
-    return [_copy(tomodir, copy, name, made) for name in names]
+    return [_copy(tomodir, name, copy, name, made) for name in names]
+
+
+def copy_input(tomodir: str, source: str, copy: str, name: str) -> StagedInput:
+    """Copy one file of a tomodir to where another one's copy has its input ``name``.
+
+    Raises:
+        TomodirError: it is missing, isn't a file, or can't be read.
+    """
+    return _copy(tomodir, source, copy, name, set())
 
 
 def _make(directory: str, made: set[str]) -> None:
@@ -79,11 +90,11 @@ def _make(directory: str, made: set[str]) -> None:
         made.add(directory)
 
 
-def _copy(tomodir: str, copy: str, name: str, made: set[str]) -> StagedInput:
+def _copy(tomodir: str, source: str, copy: str, name: str, made: set[str]) -> StagedInput:
     target = os.path.join(copy, name)
     _make(os.path.dirname(target), made)
     digest = hashlib.sha256()
-    with open(_open_input(tomodir, os.path.join(tomodir, name)), "rb", buffering=0) as reading:
+    with open(_open_input(tomodir, os.path.join(tomodir, source)), "rb", buffering=0) as reading:
         status = os.fstat(reading.fileno())
         with open(target, "wb", buffering=0) as writing:
             while chunk := reading.read(_CHUNK):

@@ -27,7 +27,7 @@ class Watcher:
             key = (attempt.item.item_id, attempt.number)
             for failure in (Failure.CANCELLED, Failure.LOST):
                 if os.path.lexists(self._batch.paths.name(key[0], fail_mark(key[1], failure))):
-                    attempt.end(failure.value)
+                    attempt.end(failure)
             if attempt.progress_file:
                 self._record_progress(attempt, key)
 

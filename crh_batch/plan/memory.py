@@ -5,12 +5,6 @@ from __future__ import annotations
 from crh_batch.tomodir.stage import Size
 
 _BASE_BYTES = 4 << 20
-# The formula was right to within 8 MB in 51 measured runs up to 166 MB; larger ones were not measured.
-_MARGIN = 1.25
-_SLACK_BYTES = 32 << 20
-# What a pilot takes beside its programs.
-PILOT_BYTES = 64 << 20
-_BUCKET_BYTES = 256 << 20
 
 
 def peak_bytes(size: Size, wavenumbers: int, threads: int, *, inversion: bool) -> int:
@@ -32,9 +26,3 @@ def peak_bytes(size: Size, wavenumbers: int, threads: int, *, inversion: bool) -
     if inversion and size.resolution:
         total += 32 * size.parameters**2
     return total
-
-
-def request_bytes(peak: int, side_by_side: int = 1) -> int:
-    """Return what to ask of a scheduler for a pilot that runs ``side_by_side`` such tomodirs, in whole buckets."""
-    wanted = PILOT_BYTES + side_by_side * (int(peak * _MARGIN) + _SLACK_BYTES)
-    return -(-wanted // _BUCKET_BYTES) * _BUCKET_BYTES

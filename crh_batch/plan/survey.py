@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from crh_batch.errors import CrhBatchError, UsageError
 from crh_batch.ledger.registration import Registration, read_registration
 from crh_batch.plan.order import Planned, plan_tomodir
+from crh_batch.plan.selection import EVERYTHING, Selection
 from crh_batch.tomodir.needs import describe
 from crh_batch.tomodir.scan import find_tomodirs, is_tomodir
 from crh_batch.tomodir.stage import Description
@@ -24,6 +25,8 @@ class Survey:
         finished: need nothing.
         registered: have a .crh file, so they are not looked into.
         problems: look like tomodirs and can't run, or could not be read, with the reason.
+        waiting: take the result of one that another batch has, with the reason.
+        numbers: each tomodir's place among all that were found, sorted by path; what ``--select`` counts.
     """
 
     root: str
@@ -31,6 +34,8 @@ class Survey:
     finished: list[tuple[str, Description]] = field(default_factory=list)
     registered: list[tuple[str, Registration]] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    waiting: list[tuple[str, str]] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
 
 
 def choose_root(targets: Sequence[str], cwd: str) -> str:
@@ -62,6 +67,8 @@ def examine(
     cwd: str = ".",
     most_threads: int,
     match: str = "",
+    selection: Selection = EVERYTHING,
+    most: int | None = None,
     on_progress: Callable[[int], None] = lambda count: None,
 ) -> Survey:
     """Look through targets and describe every tomodir in them that is not registered.
@@ -69,10 +76,12 @@ def examine(
     Args:
         most_threads: cores that one tomodir may get.
         match: regular expression that must be found in a tomodir's path relative to the root.
+        selection: which of those that match, in the order of their paths.
+        most: stop when so many were found that need work; None for all.
         on_progress: called with how many tomodirs were looked at.
 
     Raises:
-        UsageError: ``match`` is no regular expression.
+        UsageError: ``match`` is no regular expression, or the selection names a number that no tomodir has.
     """
     survey = Survey(root)
     try:
@@ -85,13 +94,14 @@ def examine(
     def unreadable(path: str, message: str) -> None:
         survey.problems.append((path, message))
 
-    count = 0
-    for path in _each_once(_find(targets, root, cwd, unreadable)):
-        if not pattern.search(path):
-            continue
-        count += 1
+    matching = sorted({path for path in _find(targets, root, cwd, unreadable) if pattern.search(path)})
+    selected = selection.of(matching)
+    for count, (number, path) in enumerate(selected, start=1):
+        survey.numbers[path] = number
         on_progress(count)
         _look_at(survey, path, most_threads)
+        if most is not None and len(survey.planned) >= most:
+            break
     return survey
 
 
@@ -108,14 +118,6 @@ def _find(targets: Sequence[str], root: str, cwd: str, on_problem: Callable[[str
 
         for relative in find_tomodirs(place, problem):
             yield below(relative)
-
-
-def _each_once(paths: Iterable[str]) -> Iterator[str]:
-    seen: set[str] = set()
-    for path in paths:
-        if path not in seen:
-            seen.add(path)
-            yield path
 
 
 def _look_at(survey: Survey, path: str, most_threads: int) -> None:

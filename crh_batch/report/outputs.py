@@ -35,7 +35,7 @@ def _is_text(name: str) -> bool:
 
 
 def _last_record(batch: Batch, item_id: int) -> Record | None:
-    ((_, state),) = states(batch.paths, [item_id], batch.settings.policy)
+    ((_, state),) = states(batch.paths, [item_id], batch.settings)
     tokens = []
     if state.name in (StateName.DONE, StateName.COLLECTED):
         tokens.append(holder_of(batch.paths.name(item_id, "done")))

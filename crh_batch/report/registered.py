@@ -30,7 +30,7 @@ def explain_registered(registered: Iterable[tuple[str, Registration]]) -> dict[s
 def _states_of(directory: str) -> dict[int, str]:
     try:
         batch = Batch(directory)
-        found = states(batch.paths, batch.items.ids, batch.settings.policy)
+        found = states(batch.paths, batch.items.ids, batch.settings)
         return {
             item_id: f"{state.name.value} ({state.failure.value})"
             if state.name is StateName.FAILED and state.failure

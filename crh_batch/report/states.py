@@ -10,14 +10,20 @@ from typing import Any
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import Failure, State, StateName, claim_mark, fail_mark, states
 from crh_batch.ledger.session import SessionHeader, holder_of, read_events, read_header
+from crh_batch.ledger.waiting import Waits
 
+# How many of those that a tomodir waits for are named.
+_CAUSES = 3
 # A tomodir that moved to another batch is no longer this one's, so it is not counted.
 STATE_ORDER = tuple(name for name in StateName if name is not StateName.MOVED)
 
 
 @dataclass
 class Row:
-    """One tomodir's status."""
+    """One tomodir's status.
+
+    ``is_stuck``: it waits for results that won't come by themselves.
+    """
 
     item_id: int
     path: str
@@ -30,6 +36,7 @@ class Row:
     stages: list[dict[str, Any]] = field(default_factory=list)
     dims: str = ""
     threads: int = 0
+    is_stuck: bool = False
 
     @property
     def seconds(self) -> float | None:
@@ -83,9 +90,9 @@ class Status:
         return not self.counts[StateName.READY] and not self.counts[StateName.RUNNING]
 
 
-def count(batch: Batch) -> Status:
-    """Count the states, one listing a thousand tomodirs."""
-    return status_of(batch, lambda item_id, state: False)
+def count(batch: Batch, only: frozenset[int] | None = None) -> Status:
+    """Count the states, one listing a thousand tomodirs; ``only`` as for ``status_of``."""
+    return status_of(batch, lambda item_id, state: False, only)
 
 
 def status_of(batch: Batch, wanted: Callable[[int, State], bool], only: frozenset[int] | None = None) -> Status:
@@ -98,7 +105,7 @@ def status_of(batch: Batch, wanted: Callable[[int, State], bool], only: frozense
     failures: Counter[Failure] = Counter()
     chosen = []
     ids = batch.items.ids if only is None else [item_id for item_id in batch.items.ids if item_id in only]
-    for item_id, state in states(batch.paths, ids, batch.settings.policy):
+    for item_id, state in states(batch.paths, ids, batch.settings):
         if state.name is StateName.MOVED:
             continue
         counts[state.name] += 1
@@ -112,11 +119,14 @@ def status_of(batch: Batch, wanted: Callable[[int, State], bool], only: frozense
 def _with_details(batch: Batch, chosen: Iterable[tuple[int, State]]) -> Iterator[Row]:
     """Build rows; each session is read once, for all tomodirs that point to it."""
     rows = []
+    waits = Waits(batch)
     by_token: dict[str, list[Row]] = {}
     for item_id, state in chosen:
         item = batch.items[item_id]
         dims = str(item.stages[-1].get("dims", "")) if item.stages else ""
         row = Row(item_id, item.path, state, dims=dims, threads=item.threads)
+        if state.name is StateName.WAITING:
+            row.error, row.is_stuck = _what_it_waits_for(batch, waits, item_id)
         rows.append(row)
         token = _token(batch, row)
         if token:
@@ -126,9 +136,21 @@ def _with_details(batch: Batch, chosen: Iterable[tuple[int, State]]) -> Iterator
     return iter(rows)
 
 
+def _what_it_waits_for(batch: Batch, waits: Waits, item_id: int) -> tuple[str, bool]:
+    """Return whose results a tomodir waits for in the end, in words, and whether that can't end by itself."""
+    causes = []
+    for source, state in waits.causes(item_id):
+        failure = f" ({state.failure.value})" if state.name is StateName.FAILED and state.failure else ""
+        causes.append(f"{batch.items[source].path}, which is {state.name.value}{failure}")
+    shown = "; ".join(causes[:_CAUSES]) + (f"; and {len(causes) - _CAUSES} more" if len(causes) > _CAUSES else "")
+    return f"waits for {shown}", not waits.may_end(item_id)
+
+
 def _token(batch: Batch, row: Row) -> str:
     """Return the session that knows most of a tomodir's last attempt."""
-    name, attempt, failure = row.state
+    name, attempt, failure = row.state.name, row.state.attempt, row.state.failure
+    if name is StateName.WAITING:
+        return ""
     if name in (StateName.DONE, StateName.COLLECTED):
         mark = "done"
     elif failure is not None and name is not StateName.RUNNING:

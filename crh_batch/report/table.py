@@ -10,8 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from crh_batch.plan.order import Planned
 from crh_batch.plan.survey import Survey
-from crh_batch.report.states import Row, Status
+from crh_batch.report.states import STATE_ORDER, Row, Status
 
 
 def shown(path: str) -> str:
@@ -39,7 +40,7 @@ def make_table(headers: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]
 
 def counts_line(status: Status) -> str:
     """Return the counts in one line; states that nothing is in are left out."""
-    parts = [f"{number} {name.value}" for name, number in status.counts.items() if number]
+    parts = [f"{status.counts[name]} {name.value}" for name in STATE_ORDER if status.counts[name]]
     return ", ".join(parts) if parts else "empty"
 
 
@@ -111,6 +112,7 @@ def failed_table(rows: Iterable[Row]) -> Table:
 def check_table(survey: Survey) -> Table:
     """Return the table of what would run."""
     headers = [
+        ("#", "right"),
         ("tomodir", "left"),
         ("stages", "left"),
         ("dims", "left"),
@@ -124,18 +126,29 @@ def check_table(survey: Survey) -> Table:
         headers,
         (
             [
+                str(survey.numbers.get(one.path, "")),
                 one.path,
                 " + ".join(stage.name.value for stage in one.description.stages),
                 one.description.dims,
                 str(one.description.wavenumbers),
                 str(one.threads),
-                seconds_text(one.estimate_s),
+                range_text(one),
                 bytes_text(one.memory_bytes),
-                one.description.reason,
+                one.reason,
             ]
             for one in survey.planned
         ),
     )
+
+
+def range_text(one: Planned) -> str:
+    """Return between which times a tomodir is expected to lie, in the unit of the larger one."""
+    if not one.high_s:
+        return seconds_text(one.estimate_s)
+    high = seconds_text(one.high_s)
+    divisor = {"s": 1, "min": 60, "h": 3600}[high.split()[1]]
+    low = one.low_s / divisor
+    return f"{low:.{0 if divisor == 60 and low >= 10 else 1}f}-{high}"
 
 
 def number(value: float | None, form: str) -> str:

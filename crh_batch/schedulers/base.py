@@ -9,6 +9,7 @@ from typing import Protocol
 
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
+from crh_batch.site import Partition, Site
 
 # Job names begin with it; a submission's token follows. SGE wants a letter at the beginning.
 JOB_NAME_PREFIX = "crh-"
@@ -54,6 +55,46 @@ class JobRow:
 
 
 @dataclass(frozen=True)
+class JobUsage:
+    """What the accounting says about one life of an array task; a task that was started again has several.
+
+    Args:
+        job_id: of the array.
+        task: its index, empty if it is no array.
+        token: the submission's.
+        submitted: from when on it could have started, seconds since 1970; None where it isn't said.
+        started: seconds since 1970; None if it never started.
+        elapsed_s: how long it ran.
+        cores: cores (SGE: slots) that it had.
+        cpu_s: processor time that it used.
+        requested_memory_bytes: what was asked for, for all its cores together; None where it isn't said.
+        peak_bytes: the most memory that it had, as the accounting counts it; None where it isn't said.
+        state: the scheduler's own word.
+        host: the node, as the scheduler calls it.
+    """
+
+    job_id: str
+    task: str
+    token: str
+    submitted: float | None
+    started: float | None
+    elapsed_s: float
+    cores: int
+    cpu_s: float
+    requested_memory_bytes: int | None
+    peak_bytes: int | None
+    state: str
+    host: str
+
+    @property
+    def waited_s(self) -> float | None:
+        """How long it was in the queue, None if it has not started or that isn't known."""
+        if self.submitted is None or self.started is None:
+            return None
+        return max(0.0, self.started - self.submitted)
+
+
+@dataclass(frozen=True)
 class ArrayScript:
     """What goes into an array's job script, for the template.
 
@@ -65,6 +106,8 @@ class ArrayScript:
         threads: which class of tomodirs the pilots take; 0 for all.
         partition: where to; empty for what the profile says.
         after_job: begins when all tasks of this job have ended, however they did; empty for at once.
+        parallel_environment: what SGE gives several cores by, where the profile names none.
+        deadline: after which nothing may begin, seconds since 1970; 0 for never.
     """
 
     token: str
@@ -75,6 +118,8 @@ class ArrayScript:
     threads: int
     partition: str = ""
     after_job: str = ""
+    parallel_environment: str = ""
+    deadline: float = 0.0
 
     @property
     def memory_mb(self) -> int:
@@ -90,11 +135,49 @@ class Limits:
         max_array_size: array tasks in one array.
         cores: cores of the largest node at hand, 0 if unknown.
         memory_mb: memory of the largest node at hand, MB of 2^20 bytes, 0 if unknown.
+        partitions: those that jobs may go to: the profile's, else the scheduler's default; empty if unknown.
+        parallel_environment: SGE's for several cores of one node; empty if there is none, or it isn't needed.
     """
 
     max_array_size: int
     cores: int
     memory_mb: int = 0
+    partitions: tuple[Partition, ...] = ()
+    parallel_environment: str = ""
+
+
+def limits_of(max_array_size: int, partitions: Sequence[Partition], profile: Profile) -> Limits:
+    """Return the limits over the partitions that jobs may go to, and those partitions.
+
+    Args:
+        partitions: all that were found.
+    """
+    chosen = tuple(
+        one for one in partitions if (one.name in profile.partitions if profile.partitions else one.is_default)
+    )
+    largest = max((one.largest for one in chosen), key=lambda kind: (kind.cores, kind.memory_mb), default=None)
+    return Limits(max_array_size, largest.cores if largest else 0, largest.memory_mb if largest else 0, chosen)
+
+
+class UsageSource(Protocol):
+    """A scheduler's accounting as text: what is asked about jobs that have ended or run, and what it answers."""
+
+    @property
+    def program(self) -> str:
+        """The command that is asked."""
+        ...
+
+    def argvs(self, tokens: Sequence[str], since: float) -> list[list[str]]:
+        """Return what to ask about the jobs of submissions; ``since`` in seconds since 1970."""
+        ...
+
+    def parse(self, done: Completed, tokens: Sequence[str], memory_resource: str) -> list[JobUsage] | None:
+        """Return what is said about these submissions; None where there is no accounting or it doesn't answer.
+
+        Args:
+            memory_resource: the profile's, by which memory was asked for (SGE).
+        """
+        ...
 
 
 class Scheduler(Protocol):
@@ -113,6 +196,11 @@ class Scheduler(Protocol):
     @property
     def submit_program(self) -> str:
         """The command whose presence tells that the scheduler is here."""
+        ...
+
+    @property
+    def sign(self) -> str:
+        """The environment variable that tells that the command is this scheduler's; empty if the command does."""
         ...
 
     @property
@@ -150,6 +238,23 @@ class Scheduler(Protocol):
         ...
 
     @property
+    def forgets_ended_tasks(self) -> bool:
+        """Whether an answer that has an array leaves out its tasks that have ended, and no others."""
+        ...
+
+    def stuck_argv(self, rows: Sequence[JobRow]) -> list[str]:
+        """Return what to ask about tasks that wait in error; empty if none does."""
+        ...
+
+    def parse_stuck(self, done: Completed) -> list[str]:
+        """Return the tasks that a late filesystem alone holds up, and that may be tried again."""
+        ...
+
+    def free_argv(self, tasks: Sequence[str]) -> list[str]:
+        """Return how such tasks are tried again."""
+        ...
+
+    @property
     def accounting_program(self) -> str:
         """The command that knows jobs which the queue has forgotten."""
         ...
@@ -174,13 +279,40 @@ class Scheduler(Protocol):
         """Return what to ask about the site's limits."""
         ...
 
+    def more_limits_argvs(self, answers: Sequence[Completed], profile: Profile) -> list[list[str]]:
+        """Return what those answers leave to be asked.
+
+        Raises:
+            ProfileError: the profile names something that the scheduler doesn't know.
+        """
+        ...
+
     def parse_limits(self, answers: Sequence[Completed], profile: Profile) -> Limits:
-        """Read the answers to ``limits_argvs``, in their order.
+        """Read the answers to ``limits_argvs`` and ``more_limits_argvs``, in their order.
 
         Raises:
             Unreachable: the scheduler doesn't answer.
             ProfileError: the profile names something that the scheduler doesn't know.
         """
+        ...
+
+    def site_questions(self, answers: Sequence[Completed], user: str) -> list[list[str]]:
+        """Return what to ask next about the whole site, given the answers so far; nothing when all is known."""
+        ...
+
+    def parse_site(self, answers: Sequence[Completed], user: str) -> Site:
+        """Read the answers to ``site_questions``, in their order.
+
+        Args:
+            user: whose accounts are wanted.
+
+        Raises:
+            Unreachable: the scheduler doesn't answer.
+        """
+        ...
+
+    def away_from(self, node: str) -> str:
+        """Return the line of a script's head that keeps a job off a node."""
         ...
 
     def last_words(self, done: Completed) -> str:

@@ -9,10 +9,13 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 
-from crh_batch.errors import MaybeSubmitted, ProfileError, SchedulerError, Unreachable, UnreadableAnswer
+from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers.base import JOB_NAME_PREFIX, ArrayScript, JobRow, JobState, Limits
+from crh_batch.schedulers import slurm_site
+from crh_batch.schedulers.base import JOB_NAME_PREFIX, ArrayScript, JobRow, JobState, Limits, limits_of
+from crh_batch.schedulers.slurm_words import facts, last_words
+from crh_batch.site import Site
 
 # sbatch(1), squeue(1) "JOB STATE CODES". A word that isn't here is a newer Slurm's: UNKNOWN, never an error.
 _STATES = {
@@ -60,11 +63,22 @@ def directives(script: ArrayScript, profile: Profile) -> list[str]:
         lines.append(f"--time={profile.time_minutes}")
     if script.after_job:
         lines.append(f"--dependency=afterany:{script.after_job}")
+    if script.deadline and profile.time_minutes:
+        lines.append(f"--deadline={_deadline(script.deadline, profile.time_minutes)}")
     if profile.memory == "mem":
         lines.append(f"--mem={script.memory_mb}M")
     elif profile.memory == "mem-per-cpu":
         lines.append(f"--mem-per-cpu={-(-script.memory_mb // script.cores)}M")
     return lines
+
+
+def _deadline(deadline: float, minutes: int) -> str:
+    """Return Slurm's word for: don't begin after the deadline.
+
+    Slurm takes jobs out of the queue that can't end before its --deadline with all of their time. Pilots make use of
+    whatever is left until the user's deadline, so they must only begin before it.
+    """
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(deadline + 60 * minutes))
 
 
 def submit_argv(directory: str, script: str) -> list[str]:
@@ -98,7 +112,7 @@ def parse_submitted(done: Completed) -> str:
         raise MaybeSubmitted(
             f"sbatch answered without a job id: {done.stdout.strip()[:200]!r}",
             "The next command looks for the job by its name before anything is sent again.",
-            *_facts(done),
+            *facts(done),
         )
     said = last_words(done)
     # A negative status: sbatch was killed, perhaps while it waited for the answer.
@@ -106,12 +120,12 @@ def parse_submitted(done: Completed) -> str:
         raise MaybeSubmitted(
             f"sbatch failed: {said or 'no answer in time'}",
             "The next command looks for the job by its name before anything is sent again.",
-            *_facts(done),
+            *facts(done),
         )
     raise SchedulerError(
         f"sbatch refused: {said}",
         "Mend the profile (partition, account, time, memory), then run crh-batch submit again; nothing is lost.",
-        *_facts(done),
+        *facts(done),
     )
 
 
@@ -134,7 +148,7 @@ def parse_squeue(done: Completed) -> list[JobRow]:
         raise Unreachable(
             f"squeue failed: {last_words(done) or 'no answer in time'}",
             "Nothing is taken for dead while the scheduler doesn't answer; try again later.",
-            *_facts(done),
+            *facts(done),
         )
     rows = []
     for line in done.stdout.splitlines():
@@ -213,77 +227,6 @@ def expand_tasks(text: str) -> list[str]:
     return tasks
 
 
-CONFIG_ARGV = ("scontrol", "show", "config")
-
-
-def parse_max_array_size(done: Completed) -> int:
-    """Return how many tasks an array may have; Slurm's default where the answer doesn't say.
-
-    MaxArraySize is the first index that is refused, and arrays begin at 0 here, so it is the number of tasks.
-
-    Raises:
-        Unreachable: scontrol failed.
-    """
-    if done.exit_status != 0:
-        raise Unreachable(
-            f"scontrol failed: {last_words(done) or 'no answer in time'}",
-            "Is this a login node, and is the controller up? Without a cluster: --engine local.",
-            *_facts(done),
-        )
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
-    size = int(match.group(1)) if match else 1001
-    if size < 1:
-        raise UnreadableAnswer("MaxArraySize is 0: arrays are switched off", "Ask the site.", *_facts(done))
-    return size
-
-
-def nodes_argv(partition: str) -> list[str]:
-    """Return the question for the nodes of a partition, or of all."""
-    argv = ["sinfo", "--noheader", "--format=%P|%c|%m"]
-    return [*argv, f"--partition={partition}"] if partition else argv
-
-
-def parse_cores(done: Completed, partition: str) -> int:
-    """Return the cores of a partition's largest node; of the default partition where none is named; 0 if unknown.
-
-    Raises:
-        ProfileError: there is no such partition.
-    """
-    return parse_largest_node(done, partition)[0]
-
-
-def parse_largest_node(done: Completed, partition: str) -> tuple[int, int]:
-    """Return the cores and the memory in MB of a partition's largest node, 0 where unknown.
-
-    Raises:
-        ProfileError: there is no such partition.
-    """
-    found = (0, 0)
-    if partition and done.exit_status == 0 and not done.stdout.strip():
-        raise ProfileError(f"partition {partition}: Slurm knows none of this name", "See sinfo.", "", "partition")
-    for line in done.stdout.splitlines() if done.exit_status == 0 else ():
-        parts = line.split("|")
-        if len(parts) >= 2 and (partition or parts[0].endswith("*")):
-            found = max(found, (_leading_number(parts[1]), _leading_number(parts[2]) if len(parts) > 2 else 0))
-    return found
-
-
-def _leading_number(text: str) -> int:
-    digits = re.match(r"\d+", text)
-    return int(digits.group()) if digits else 0
-
-
-def last_words(done: Completed) -> str:
-    """Return the last line that says something, for a user."""
-    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith('Try "')]
-    return (telling or lines or [""])[-1]
-
-
-def _facts(done: Completed) -> tuple[tuple[str, ...], int, str, str]:
-    return done.argv, -1 if done.exit_status is None else done.exit_status, done.stdout, done.stderr
-
-
 # squeue and sacct take all names on one command line.
 _NAMES_A_QUERY = 500
 
@@ -294,8 +237,11 @@ class Slurm:
     name = "slurm"
     title = "Slurm"
     submit_program = "sbatch"
+    sign = ""
     template = "slurm.sh.j2"
     accounting_program = "sacct"
+    # Ended tasks stay in squeue's answer for a while (MinJobAge).
+    forgets_ended_tasks = False
 
     def directives(self, script: ArrayScript, profile: Profile) -> list[str]:
         """See Scheduler."""
@@ -317,6 +263,18 @@ class Slurm:
         """See Scheduler."""
         return parse_squeue(done)
 
+    def stuck_argv(self, rows: Sequence[JobRow]) -> list[str]:
+        """See Scheduler; where a directory can't be reached, Slurm starts jobs elsewhere."""
+        return []
+
+    def parse_stuck(self, done: Completed) -> list[str]:
+        """See Scheduler."""
+        return []
+
+    def free_argv(self, tasks: Sequence[str]) -> list[str]:
+        """See Scheduler."""
+        return []
+
     def accounting_argvs(self, tokens: Sequence[str], since: float) -> list[list[str]]:
         """See Scheduler."""
         start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(since))
@@ -336,12 +294,29 @@ class Slurm:
 
     def limits_argvs(self, profile: Profile) -> list[list[str]]:
         """See Scheduler."""
-        return [list(CONFIG_ARGV), nodes_argv(",".join(profile.partitions))]
+        return [list(slurm_site.CONFIG_ARGV), slurm_site.partitions_argv(profile.partitions)]
+
+    def more_limits_argvs(self, answers: Sequence[Completed], profile: Profile) -> list[list[str]]:
+        """See Scheduler."""
+        return []
 
     def parse_limits(self, answers: Sequence[Completed], profile: Profile) -> Limits:
         """See Scheduler."""
         config, nodes = answers
-        return Limits(parse_max_array_size(config), *parse_largest_node(nodes, ",".join(profile.partitions)))
+        partitions = slurm_site.parse_partitions(nodes, profile.partitions)
+        return limits_of(slurm_site.parse_max_array_size(config), partitions, profile)
+
+    def site_questions(self, answers: Sequence[Completed], user: str) -> list[list[str]]:
+        """See Scheduler."""
+        return slurm_site.questions(answers, user)
+
+    def parse_site(self, answers: Sequence[Completed], user: str) -> Site:
+        """See Scheduler."""
+        return slurm_site.parse_site(answers, user)
+
+    def away_from(self, node: str) -> str:
+        """See Scheduler."""
+        return f"#SBATCH --exclude={node}"
 
     def last_words(self, done: Completed) -> str:
         """See Scheduler."""

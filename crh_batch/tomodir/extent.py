@@ -32,12 +32,13 @@ def dims(d2_5: int) -> str:
     return "2.5D" if d2_5 else "2D"
 
 
-def measure(tomodir: str, elem: str, elec: str, listing: str, d2_5: int) -> Extent:
+def measure(tomodir: str, elem: str, elec: str, listing: str | None, d2_5: int) -> Extent:
     """Return the extent of a stage.
 
     Args:
         elem: path relative to the tomodir, as are the other two.
-        listing: config.dat of a modelling, volt.dat of an inversion.
+        listing: config.dat of a modelling, volt.dat of an inversion; None if it is not there yet. Then there are no
+            data, and the wavenumbers of 2.5D are 0.
         d2_5: 0 for 2D, 1 for 2.5D.
 
     Raises:
@@ -45,6 +46,9 @@ def measure(tomodir: str, elem: str, elec: str, listing: str, d2_5: int) -> Exte
         DataError: the measurements are missing or cut short, or do not fit the electrodes.
     """
     mesh = read_mesh(os.path.join(tomodir, elem), os.path.join(tomodir, elec))
+    if listing is None:
+        size = Size(mesh.nodes, mesh.parameters, mesh.electrodes, mesh.bandwidth)
+        return Extent(dims(d2_5), 0 if d2_5 else 1, size)
     place = os.path.join(tomodir, listing)
     measurements = read_measurements(place)
     if measurements.problem:

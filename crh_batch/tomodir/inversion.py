@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 
 from crh_batch.errors import ConfigError, DataError, MeshError
@@ -11,7 +11,8 @@ from crh_batch.tomodir.crtomo_cfg import DataSet
 from crh_batch.tomodir.exe_dir import extra_inputs
 from crh_batch.tomodir.extent import Extent, dims, measure
 from crh_batch.tomodir.measurements import read_measurements
-from crh_batch.tomodir.references import input_file, is_outside, normalised, output_path
+from crh_batch.tomodir.modelling import problem_of_volt
+from crh_batch.tomodir.references import Found, input_file, is_outside, normalised, output_path, result_file
 from crh_batch.tomodir.stage import Size, StageName, StageNeed
 
 CRTOMO_CFG = "exe/crtomo.cfg"
@@ -38,11 +39,13 @@ def inversion_stage(tomodir: str, exe_names: list[str], data_sets: list[DataSet]
     """
     inv_dirs: list[str] = []
     inputs = [CRTOMO_CFG]
+    absent: dict[str, str] = {}
     extents = []
     for data_set in data_sets:
         named = _inputs_of(tomodir, data_set, made, inv_dirs)
-        inputs += named
-        extents.append(_extent_of(tomodir, data_set, made))
+        inputs += [one.name for one in named]
+        absent.update((one.name, one.absent) for one in named if one.absent)
+        extents.append(_extent_of(tomodir, data_set, made, absent))
         inv_dirs.append(_inv_dir(tomodir, data_set))
     inputs += extra_inputs(exe_names, StageName.INVERSION)
     largest = _combined(extents)
@@ -56,6 +59,8 @@ def inversion_stage(tomodir: str, exe_names: list[str], data_sets: list[DataSet]
         tuple(dict.fromkeys(["exe", *inv_dirs])),
         inv_dirs=tuple(inv_dirs),
         size=largest.size,
+        absent=tuple(absent.items()),
+        measurements=next((volt for one in data_sets if (volt := normalised(one.volt)) in absent), ""),
     )
 
 
@@ -68,7 +73,7 @@ def missing_priors(tomodir: str, data_sets: list[DataSet]) -> Iterator[str]:
                 yield relative
 
 
-def _inputs_of(tomodir: str, data_set: DataSet, made: MadeBefore | None, earlier: list[str]) -> list[str]:
+def _inputs_of(tomodir: str, data_set: DataSet, made: MadeBefore | None, earlier: list[str]) -> list[Found]:
     """Return the files that one data set reads.
 
     Args:
@@ -89,8 +94,21 @@ def _inputs_of(tomodir: str, data_set: DataSet, made: MadeBefore | None, earlier
             continue
         if any(relative.startswith(f"{directory}/") for directory in earlier):
             continue
-        found.append(input_file(tomodir, path, CRTOMO_CFG, missing))
+        if missing is MeshError:
+            # No run makes a mesh, and without it nothing can be said about the stage.
+            found.append(Found(input_file(tomodir, path, CRTOMO_CFG, missing)))
+        else:
+            found.append(_volt(tomodir, path) if path == data_set.volt else result_file(tomodir, path, CRTOMO_CFG))
     return found
+
+
+def _volt(tomodir: str, path: str) -> Found:
+    """Return the measurements; those of another tomodir count as absent while they are cut short."""
+    found = result_file(tomodir, path, CRTOMO_CFG)
+    if found.absent or not is_outside(found.name):
+        return found
+    problem = problem_of_volt(tomodir, found.name)
+    return found._replace(absent=f"{tomodir}: the inversion can't be run: {problem}" if problem else "")
 
 
 def _inv_dir(tomodir: str, data_set: DataSet) -> str:
@@ -104,9 +122,11 @@ def _inv_dir(tomodir: str, data_set: DataSet) -> str:
     return relative
 
 
-def _extent_of(tomodir: str, data_set: DataSet, made: MadeBefore | None) -> Extent:
+def _extent_of(tomodir: str, data_set: DataSet, made: MadeBefore | None, absent: Container[str]) -> Extent:
     volt = normalised(data_set.volt)
-    listing = made.config if made is not None and volt == made.volt else volt
+    listing: str | None = made.config if made is not None and volt == made.volt else volt
+    if volt in absent:
+        listing = None
     extent = measure(tomodir, normalised(data_set.elem), normalised(data_set.elec), listing, data_set.d2_5)
     if listing == volt and read_measurements(os.path.join(tomodir, volt)).text_after_count:
         raise DataError(

@@ -13,7 +13,7 @@ from crh_batch.tomodir.extent import measure
 from crh_batch.tomodir.files import explain, read_ends
 from crh_batch.tomodir.measurements import read_measurements
 from crh_batch.tomodir.provenance import was_done
-from crh_batch.tomodir.references import input_file, is_outside, normalised, output_path
+from crh_batch.tomodir.references import input_file, is_outside, normalised, output_path, result_file
 from crh_batch.tomodir.stage import StageName, StageNeed
 
 CRMOD_CFG = "exe/crmod.cfg"
@@ -85,12 +85,13 @@ def modelling_stage(tomodir: str, exe_names: list[str], cfg: ModellingSet) -> St
     elem = input_file(tomodir, cfg.elem, CRMOD_CFG, MeshError)
     elec = input_file(tomodir, cfg.elec, CRMOD_CFG, MeshError)
     config = input_file(tomodir, cfg.config, CRMOD_CFG)
-    rho = input_file(tomodir, cfg.rho, CRMOD_CFG)
+    rho, rho_absent = result_file(tomodir, cfg.rho, CRMOD_CFG)
     named = [elem, elec, config, rho]
     if cfg.boundaries_file is not None:
         named.append(input_file(tomodir, cfg.boundaries_file, CRMOD_CFG))
     extent = measure(tomodir, elem, elec, config, cfg.d2_5)
-    _check_rho(os.path.join(tomodir, rho), extent.size.parameters)
+    if not rho_absent:
+        _check_rho(os.path.join(tomodir, rho), extent.size.parameters)
     outputs = {
         reference: output_path(tomodir, reference, CRMOD_CFG)
         for reference in (cfg.volt, cfg.potentials, cfg.sensitivities)
@@ -115,6 +116,7 @@ def modelling_stage(tomodir: str, exe_names: list[str], cfg: ModellingSet) -> St
         tuple(dict.fromkeys(directory for directory in directories if directory)),
         result=result,
         size=extent.size,
+        absent=((rho, rho_absent),) if rho_absent else (),
     )
 
 

@@ -38,6 +38,8 @@ def describe(path: str) -> Description:
     - An inversion is needed when there is a crtomo.cfg, and possible when its volt.dat is there or is made by the
       modelling in the same go. One that needs another volt.dat waits while the modelling is run.
 
+    A file outside the tomodir that another tomodir's run may make need not be there: the stage lists it as absent.
+
     Raises:
         TomodirError: it can't be run as it lies there; has the file, what is wrong and what to do. Nothing else is
             ever raised, whatever the files hold.
@@ -98,11 +100,15 @@ def _with_inversion(path: str, exe_names: list[str], has_modelling: bool) -> Des
 
 
 def _first_problem_of_volts(path: str, data_sets: list[DataSet], made: MadeBefore | None) -> tuple[str, str] | None:
-    """Return the first volt.dat that is not there or not whole, and what is wrong with it."""
+    """Return the first volt.dat that is not there or not whole, and what is wrong with it.
+
+    Those of other tomodirs are passed over: whether they will be made is not known here.
+    """
     earlier: list[str] = []
     for data_set in data_sets:
         volt = normalised(data_set.volt)
-        if (made is None or volt != made.volt) and not volt.startswith(tuple(earlier)):
+        known = is_outside(volt) or (made is not None and volt == made.volt)
+        if not known and not volt.startswith(tuple(earlier)):
             problem = problem_of_volt(path, volt)
             if problem:
                 return volt, problem

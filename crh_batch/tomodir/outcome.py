@@ -37,6 +37,8 @@ _NO_MEMORY = re.compile(
     r"Memory allocation failed|out of memory|std::bad_alloc",
     re.IGNORECASE,
 )
+# Each thread has a stack; a limit on virtual memory shows itself so (libgomp, seen), as one on processes would.
+_NO_THREAD = re.compile(r"Thread creation failed")
 _NO_PROGRAM = re.compile(
     r"error while loading shared libraries|version `[^']*' not found|cannot execute binary file|Exec format error"
 )
@@ -61,10 +63,14 @@ class Exit:
     Attributes:
         returncode: its exit status; -n when signal n ended it.
         stderr: the end of what it wrote there, undecodable bytes replaced.
+        short_of_memory: whether the kernel may have killed it for want of memory, if it was killed.
+        is_limited: whether a limit on its virtual memory stood, such as SGE's h_vmem.
     """
 
     returncode: int
     stderr: str
+    short_of_memory: bool = True
+    is_limited: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,14 +178,14 @@ def _failed_by_exit(ended: Exit) -> tuple[str, str] | None:
     if status == 0:
         return None
     error = _decisive(ended.stderr)
-    if _NO_MEMORY.search(ended.stderr):
+    if _NO_MEMORY.search(ended.stderr) or (ended.is_limited and _NO_THREAD.search(ended.stderr)):
         return "memory", error or "out of memory"
     if status in (_NOT_EXECUTABLE, _NOT_FOUND) or _NO_PROGRAM.search(ended.stderr):
         return "program", error or f"the program could not be started (status {status})"
     number = -status if status < 0 else status - _SIGNAL_BASE
     if 0 < number <= _LAST_SIGNAL:
-        # Nobody but the kernel, short of memory, sends KILL unasked. Who did send it overrides this.
-        failure = "memory" if number == signal.SIGKILL else "crash"
+        # What the pilot killed is known to it, and it overrides this.
+        failure = "memory" if number == signal.SIGKILL and ended.short_of_memory else "crash"
         return failure, f"ended by signal {_signal_name(number)}\n{error}"
     failure = "crash" if _NOT_THE_INPUT.search(ended.stderr) else "input"
     return failure, error or f"the program ended with status {status}"

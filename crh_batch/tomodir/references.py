@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from typing import NamedTuple
 
 from crh_batch.errors import ConfigError, DataError, OutsideReference, TomodirError
 
@@ -24,6 +25,13 @@ def is_outside(relative: str) -> bool:
     return relative.startswith(("/", "../")) or relative == ".."
 
 
+class Found(NamedTuple):
+    """An input: its normalised path, and for one outside that is not there, what is wrong and what to do."""
+
+    name: str
+    absent: str = ""
+
+
 def input_file(tomodir: str, reference: str, named_by: str, missing: type[TomodirError] = DataError) -> str:
     """Return the normalised path of a file that a program will read.
 
@@ -36,6 +44,25 @@ def input_file(tomodir: str, reference: str, named_by: str, missing: type[Tomodi
         OutsideReference: it is outside and missing, or symbolic links lead elsewhere than the text says.
         TomodirError: of the class ``missing``: inside, but missing or not a regular file.
     """
+    relative, error = _look_at(tomodir, reference, named_by, missing)
+    if error is not None:
+        raise error
+    return relative
+
+
+def result_file(tomodir: str, reference: str, named_by: str, missing: type[TomodirError] = DataError) -> Found:
+    """Return a file that a program will read and that another tomodir's run may be about to make.
+
+    As ``input_file``, but a file outside need not be there: who makes it, only a survey of all tomodirs can tell.
+    """
+    relative, error = _look_at(tomodir, reference, named_by, missing)
+    return Found(relative, "" if error is None else str(error))
+
+
+def _look_at(
+    tomodir: str, reference: str, named_by: str, missing: type[TomodirError]
+) -> tuple[str, OutsideReference | None]:
+    """Return the normalised path, and the error for one that is outside and missing; raise all others."""
     cfg = os.path.join(tomodir, named_by)
     relative = normalised(reference)
     _check_links(tomodir, reference, relative, cfg)
@@ -46,12 +73,12 @@ def input_file(tomodir: str, reference: str, named_by: str, missing: type[Tomodi
         why = (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
         message = f"{cfg} names {reference}, which can't be read: {why}"
         if is_outside(relative):
-            raise OutsideReference(message, f"Make {place} first, or correct the path.", place) from cause
+            return relative, OutsideReference(message, f"Make {place} first, or correct the path.", place)
         raise missing(message, f"Put {relative} into the tomodir, or correct the path.", place) from cause
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
         raise missing(f"{cfg} names {reference}, which is {kind}", "Name a file.", place)
-    return relative
+    return relative, None
 
 
 def output_path(tomodir: str, reference: str, named_by: str) -> str:
@@ -100,7 +127,7 @@ def _check_links(tomodir: str, reference: str, relative: str, cfg: str) -> None:
     try:
         agree = os.path.samefile(seen_by_program, as_written)
     except (OSError, ValueError):
-        agree = _exists(seen_by_program) == _exists(as_written)
+        agree = not _exists(seen_by_program) and not _exists(as_written) and _lead_alike(seen_by_program, as_written)
     if not agree:
         raise OutsideReference(
             f"{cfg} names {reference}, which leads through a symbolic link to another place than it says",
@@ -121,6 +148,14 @@ def _exists(path: str) -> bool:
         return os.path.exists(path)
     except ValueError:
         return False
+
+
+def _lead_alike(one: str, other: str) -> bool:
+    """Whether two paths to nothing would lead to the same place once something is there."""
+    try:
+        return os.path.realpath(one) == os.path.realpath(other)
+    except (OSError, ValueError):
+        return True
 
 
 def _is_below(path: str, directory: str) -> bool:

@@ -43,16 +43,19 @@ class StageNeed:
     Attributes:
         name: which one.
         dims: "2D" or "2.5D".
-        wavenumbers: 1 for 2D.
+        wavenumbers: 1 for 2D; 0 when the measurements are absent.
         inputs: the files that the program reads. They begin with ``../`` when they lie outside, and are absolute
             if the .cfg has them so. What an earlier stage of the same go makes is not among them.
         outside: those of the inputs that do not lie in the tomodir.
+        absent: those of the outside ones that are not there (yet), each with what is wrong and what to do. Whoever has
+            seen all tomodirs knows whether another one is about to make them.
         make_dirs: directories that must be there when the program starts; CRMod makes none, and CRTomo only one
             level, through a shell.
         result: for a modelling, the volt.dat it writes; None if it writes none (line 8 is F).
         inv_dirs: for an inversion, where the data sets' results go, in their order. The last one's inv.ctr says
             whether all is finished.
         size: of this stage.
+        measurements: the input that the number of data and the wavenumbers come from, when it is among ``absent``.
     """
 
     name: StageName
@@ -64,6 +67,8 @@ class StageNeed:
     result: str | None = None
     inv_dirs: tuple[str, ...] = ()
     size: Size = Size()
+    absent: tuple[tuple[str, str], ...] = ()
+    measurements: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # Sockets below it must fit into the 108 bytes of sun_path, so it does not follow a long TMPDIR.
@@ -29,8 +30,12 @@ def make_directory(prefix: str, path: Path | None = None) -> Path:
     return path
 
 
-def remove_dead_directories(prefix: str) -> None:
-    """Remove the directories whose process is gone and could not do it itself."""
+def remove_dead_directories(prefix: str, before: Callable[[Path], None] = lambda path: None) -> None:
+    """Remove the directories whose process is gone and could not do it itself.
+
+    Args:
+        before: takes back what a directory's cluster has left elsewhere; called with the directory.
+    """
     for owner in PARENT.glob(f"{prefix}*/{_OWNER}"):
         try:
             life = owner.read_text()
@@ -40,6 +45,7 @@ def remove_dead_directories(prefix: str) -> None:
         pid = life.partition(" ")[0]
         # One that is being made has an empty file, and the daemons of one that has just died may still be ending.
         if (not pid or _life_of(int(pid)) != life) and age_s > _GRACE_S:
+            before(owner.parent)
             shutil.rmtree(owner.parent, ignore_errors=True)
 
 

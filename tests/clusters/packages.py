@@ -10,6 +10,8 @@ from typing import NoReturn
 
 import pytest
 
+from clusters.machine import can_have_own_hostnames
+
 INSTALL_SCRIPT = Path(__file__).parents[2] / ".ci" / "install-debian-packages"
 
 SLURM_PACKAGES = ("munge", "slurmctld", "slurmd", "slurm-client", "slurmdbd", "mariadb-server")
@@ -30,6 +32,11 @@ ACCOUNTING_PROGRAMS = ("slurmdbd", "sacct", "sacctmgr", "mariadbd", "mariadb-ins
 
 # Daemons live where the PATH of an ordinary account does not look.
 _SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+SGE_PACKAGES = ("gridengine-master", "gridengine-exec", "gridengine-client", "iproute2")
+
+# Beside the clients; the daemons are found below clusters.sge_config.BINARIES.
+SGE_PROGRAMS = ("sge_qmaster", "sge_execd", "qsub", "qstat", "qdel", "qacct", "qconf", "qmod", "qhost", "ip", "nsenter")
 
 
 def program_path(name: str) -> str | None:
@@ -52,6 +59,17 @@ def need_slurm() -> None:
         cannot(f"not installed: {', '.join(missing)} (as root: {INSTALL_SCRIPT.name} slurm)")
     if os.geteuid() != 0:
         cannot("a Slurm of one's own needs root: slurmd starts jobs as their owners")
+
+
+def need_sge() -> None:
+    """Skip the test that asks, with the reason, when an SGE cluster can't be started here; on CI fail."""
+    missing = missing_programs(SGE_PROGRAMS)
+    if missing:
+        cannot(f"not installed: {', '.join(missing)} (as root: {INSTALL_SCRIPT.name} sge)")
+    if os.geteuid() != 0:
+        cannot("an SGE of one's own needs root: sge_execd starts jobs as their owners")
+    if not can_have_own_hostnames():
+        cannot("an SGE with several nodes needs namespaces (CAP_SYS_ADMIN)")
 
 
 def cannot(reason: str) -> NoReturn:

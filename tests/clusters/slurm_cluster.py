@@ -19,17 +19,15 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
+from typing import ClassVar
 
 from clusters.base_directory import make_directory, remove_dead_directories
-from clusters.daemons import Daemon, DaemonError, last_words
+from clusters.cluster import DAEMON_ENV, Cluster
+from clusters.daemons import Daemon, DaemonError
 from clusters.packages import program_path
 from clusters.ports import free_ports
 from clusters.slurm_config import CGROUP_MOUNTPOINT, Places, SlurmSettings, cgroup_conf, slurm_conf, slurmdbd_conf
 from clusters.waiting import WaitTimeoutError, wait_until
-
-T = TypeVar("T")
 
 NODES = ("n1", "n2", "n3")
 
@@ -37,15 +35,8 @@ _PREFIX = "crh-slurm-"
 
 _START_S = 60.0
 
-# Nothing of the test's environment may reach jobs by way of slurmd.
-_DAEMON_ENV = {
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-    "HOME": "/root",
-    "LANG": "C.UTF-8",
-}
 
-
-class SlurmCluster:
+class SlurmCluster(Cluster):
     """A Slurm of one's own; also usable in a ``with`` statement.
 
     Partitions are ``work`` (the default) and ``short`` (a time limit of 2 minutes at most), each of all nodes;
@@ -65,6 +56,15 @@ class SlurmCluster:
         base: the directory to live in, new and with a short path; one below /tmp if not given.
     """
 
+    scheduler = "slurm"
+    reaches_nodes = True
+    says: ClassVar[Mapping[str, str]] = {
+        "partition": "Slurm knows none of this name",
+        "constraint": "Invalid feature specification",
+        "down": "scontrol failed",
+    }
+    requeue_directive = "#SBATCH --requeue"
+
     def __init__(
         self,
         accounting: bool = True,
@@ -78,6 +78,7 @@ class SlurmCluster:
         own_hostnames: bool = False,
         base: Path | None = None,
     ) -> None:
+        super().__init__()
         self.accounting = accounting
         self.settings = SlurmSettings(
             accounting=accounting,
@@ -91,18 +92,12 @@ class SlurmCluster:
         self.own_hostnames = own_hostnames
         self._base = base
         self._places: Places | None = None
-        self._daemons: dict[str, Daemon] = {}
-        self._killed: set[str] = set()
         self._paused = False
 
     # ---- life
 
     def start(self) -> None:
-        """Bring everything up and return when the nodes are idle.
-
-        Raises:
-            DaemonError: something did not come up; with the ends of all logs. Nothing is left running.
-        """
+        """See Cluster."""
         remove_dead_directories(_PREFIX)
         try:
             self._prepare()
@@ -111,86 +106,37 @@ class SlurmCluster:
                 self._start_accounting()
             self._start_slurm()
         except BaseException as error:
-            logs = self.last_words()
+            logs = self.last_words() if self._places is not None else ""
             self.stop()
             if isinstance(error, (DaemonError, WaitTimeoutError, subprocess.SubprocessError)):
                 raise DaemonError(f"the Slurm cluster did not start: {error}\n{logs}") from error
             raise
 
     def stop(self) -> None:
-        """End every process of the cluster and remove its directory. Stopping twice is stopping once."""
-        # Nodes first, so that no job runs on; the database last, though nothing of it is kept.
-        for name in reversed(list(self._daemons)):
-            self._daemons.pop(name).close()
-        self._killed.clear()
+        """See Cluster; the database goes last, though nothing of it is kept."""
+        self._close_daemons()
         if self.settings.memory_limits:
             _remove_cgroups()
         if self._places is not None:
             shutil.rmtree(self._places.base)
             self._places = None
 
-    def __enter__(self) -> SlurmCluster:
-        """Start it."""
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Stop it."""
-        self.stop()
-
     # ---- use
 
     @property
     def base(self) -> Path:
-        """The directory in which all of it lives."""
+        """See Cluster."""
         return self._where.base
 
     @property
     def env(self) -> dict[str, str]:
-        """What a client command needs in its environment, beside what it has."""
+        """See Cluster."""
         return {"SLURM_CONF": str(self._where.slurm_conf)}
 
-    def run(
-        self,
-        argv: Sequence[str | os.PathLike[str]],
-        *,
-        check: bool = True,
-        cwd: str | os.PathLike[str] | None = None,
-        stdin: str = "",
-        env: Mapping[str, str] | None = None,
-        timeout_s: float = 60.0,
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a client command (sbatch, squeue ...) of this cluster and return what it said.
-
-        Args:
-            argv: the command and its arguments; no shell is involved.
-            check: whether a non-zero exit is an error here.
-            cwd: where it runs; "/" if not given.
-            stdin: its standard input.
-            env: more variables, beside the test's own and ``self.env``.
-            timeout_s: seconds it may take.
-
-        Raises:
-            AssertionError: it failed and ``check`` was asked for; with both outputs.
-        """
-        done = subprocess.run(
-            [os.fspath(part) for part in argv],
-            cwd=cwd or "/",
-            input=stdin,
-            env={**os.environ, **self.env, **(env or {})},
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            check=False,
-        )
-        if check and done.returncode != 0:
-            raise AssertionError(
-                f"{list(argv)} ended with {done.returncode}\n"
-                f"--- stdout ---\n{done.stdout}\n--- stderr ---\n{done.stderr}"
-            )
-        return done
+    @property
+    def described_by(self) -> Sequence[Sequence[str]]:
+        """See Cluster."""
+        return (["squeue", "--states=all", "--array"], ["sinfo", "--Node", "--long"])
 
     def submit(self, script: str, *options: str) -> str:
         """Submit a script given as text and return the job id.
@@ -221,51 +167,22 @@ class SlurmCluster:
 
         return self.wait_until(states_if_reached, timeout_s, f"job {job_id} is {' or '.join(wanted)}")
 
-    def wait_until(self, predicate: Callable[[], T], timeout_s: float, what: str) -> T:
-        """Wait for something with a deadline; fail at once when a daemon has died meanwhile.
+    def wait_for_end(self, job_id: str, *, timeout_s: float = 30.0) -> None:
+        """See Cluster."""
 
-        Args:
-            predicate: what is asked until it gives something true, which is returned.
-            timeout_s: seconds until giving up.
-            what: what is waited for, for the message.
+        def ended() -> bool:
+            return not set(self.states(job_id).values()) & {"RUNNING", "PENDING", "COMPLETING"}
 
-        Raises:
-            WaitTimeoutError: with what squeue and sinfo say.
-            DaemonError: a daemon ended that nobody has stopped.
-        """
+        self.wait_until(ended, timeout_s, f"job {job_id} has ended")
 
-        def watched() -> T:
-            value = predicate()
-            if not value:
-                self.check()
-            return value
+    def cancel(self, job_id: str, task: int | None = None) -> None:
+        """See Cluster."""
+        self.run(["scancel", job_id if task is None else f"{job_id}_{task}"])
 
-        return wait_until(watched, timeout_s, what, describe=self.describe)
-
-    def check(self) -> None:
-        """Raise DaemonError if a daemon has ended that was not killed through this class."""
-        for name, daemon in self._daemons.items():
-            if name not in self._killed:
-                daemon.check()
-
-    def describe(self) -> str:
-        """Return jobs and nodes as Slurm shows them, for messages."""
-        said = ""
-        for argv in (["squeue", "--states=all", "--array"], ["sinfo", "--Node", "--long"]):
-            with contextlib.suppress(subprocess.SubprocessError):
-                done = self.run(argv, check=False, timeout_s=20)
-                said += f"$ {' '.join(argv)}\n{done.stdout}{done.stderr}"
-        return said
-
-    def processes(self) -> list[int]:
-        """Return every process of the cluster: daemons, their supervisors, running jobs."""
-        return [pid for daemon in self._daemons.values() for pid in daemon.processes()]
-
-    def last_words(self) -> str:
-        """Return the ends of all logs."""
-        if self._places is None:
-            return ""
-        return "\n".join(last_words(log) for log in sorted((self._places.base / "log").iterdir()))
+    def cores_of(self, job_id: str) -> set[str]:
+        """See Cluster."""
+        argv = ["sacct", "--noheader", "--parsable2", "-X", f"--jobs={job_id}", "--format=AllocCPUS"]
+        return set(self.run(argv).stdout.split())
 
     # ---- faults
 
@@ -273,6 +190,24 @@ class SlurmCluster:
         """Return the nodes' states as sinfo says them, by name; ``*`` at the end: does not answer."""
         said = self.run(["sinfo", "--noheader", "--Node", "--partition=work", "--format=%N %T"]).stdout
         return dict(line.split() for line in said.splitlines())
+
+    def lose_node(self, name: str) -> None:
+        """See Cluster."""
+        jobs = self.run(["squeue", "--noheader", f"--nodelist={name}", "--format=%F"]).stdout.split()
+        self.kill_node(name)
+        self.declare_node_down(name)
+        for job_id in dict.fromkeys(jobs):
+            self.let_requeued_job_start(job_id)
+
+    def node_of(self, job_id: str) -> str:
+        """See Cluster."""
+        said = self.run(["squeue", "--noheader", "--states=R", f"--jobs={job_id}", "--format=%N"], check=False).stdout
+        return next(iter(said.split()), "")
+
+    def requeue(self, job_id: str, task: int) -> None:
+        """See Cluster."""
+        self.run(["scontrol", "requeue", f"{job_id}_{task}"])
+        self.let_requeued_job_start(job_id)
 
     def kill_node(self, name: str, *, jobs_too: bool = True) -> None:
         """Kill a node: slurmd and, unless ``jobs_too`` is false, every job on it, all with SIGKILL.
@@ -366,7 +301,7 @@ class SlurmCluster:
             wait_until(lambda: daemon.pid is None, 30, f"{name} ends")
 
     def tidy(self) -> None:
-        """Put the cluster back to what it was at the start, for the next test: no job, three idle nodes."""
+        """See Cluster; the nodes are idle then."""
         if self._paused:
             self.resume_controller()
         if "slurmdbd" in self._killed:
@@ -423,7 +358,7 @@ class SlurmCluster:
         daemon = Daemon(
             name,
             [program, *argv[1:]],
-            env={**_DAEMON_ENV, **self.env, **(env or {})},
+            env={**DAEMON_ENV, **self.env, **(env or {})},
             directory=self.base,
             log=self.base / "log" / f"{name}.out",
             hostname=hostname,
@@ -473,7 +408,7 @@ class SlurmCluster:
                     "--skip-test-db",
                     *options,
                 ],
-                env=_DAEMON_ENV,
+                env=DAEMON_ENV,
                 cwd=self.base,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -14,7 +14,7 @@ import pytest
 from conftest import Crh
 from crh_batch.engines.new_batch import make_batch
 from crh_batch.plan.survey import examine
-from crh_batch.profile import load_profile
+from crh_batch.profile_files import load_profile
 from faults.killing import Plan, Point, go_through
 from faults.surveys import Survey, make_survey, problems_of, wait_for_empty, wait_for_quiet
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from crh_batch.engines import wait
+from crh_batch.engines.target import Target
 from crh_batch.engines.wait import End, wait_for
 from crh_batch.hosts.base import Host
 from crh_batch.hosts.this_machine import ThisMachine
@@ -31,10 +32,10 @@ def test_pilot_that_finishes_between_two_looks_is_not_missed(place: Path, monkey
         return really_lives(which, host)
 
     monkeypatch.setattr(wait, "lives", lives)
-    assert wait_for([batch], ThisMachine(), timeout_s=30) is End.OVER
+    assert wait_for([Target(batch)], ThisMachine(), timeout_s=30) is End.OVER
 
 
 def test_standstill_is_told_at_once(place: Path) -> None:
     (place / "survey").mkdir()
     batch = make_tool_batch(place / "survey", 3, write_tool(place / "tool", "cp in.dat out.dat"))
-    assert wait_for([batch], ThisMachine(), timeout_s=30) is End.STALLED
+    assert wait_for([Target(batch)], ThisMachine(), timeout_s=30) is End.STALLED

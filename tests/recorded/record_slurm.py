@@ -14,26 +14,18 @@ is one that a client of this project gives or might give.
 
 from __future__ import annotations
 
-import ctypes
-import json
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from clusters import supervisor  # noqa: E402
 from clusters.machine import can_limit_memory  # noqa: E402
 from clusters.slurm_cluster import SlurmCluster  # noqa: E402
+from recorded import recording  # noqa: E402
+from recorded.recording import SURVEY, drop_what_is_no_case, neutral_machine  # noqa: E402
 
 CASES = HERE / "slurm"
-SURVEY = Path("/srv/survey")
 
 SLEEPER = "#!/bin/bash\nexec sleep 1000\n"
 NOTHING = "#!/bin/bash\n"
@@ -49,35 +41,12 @@ SACCT_FORMAT = (
 SINFO = ["sinfo", "--noheader", "--format=%P|%c|%m|%l|%D|%a|%T"]
 
 
-class Recorder:
-    """Runs commands on one cluster and writes down what they said."""
+class Recorder(recording.Recorder):
+    """Records what one Slurm says."""
 
     def __init__(self, slurm: SlurmCluster, only: set[str], seen: set[str]) -> None:
+        super().__init__(slurm, CASES, slurm.run(["sinfo", "--version"]).stdout, only, seen)
         self.slurm = slurm
-        self.only = only
-        self.seen = seen
-        self.version = slurm.run(["sinfo", "--version"]).stdout
-        # Nothing of the recording machine's environment but what every command needs.
-        self.env = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", **slurm.env}
-
-    def record(self, case: str, argv: list[str], stdin: str = "") -> str:
-        """Run a command, keep it under the name of ``case``, and return its standard output."""
-        assert case not in self.seen, f"two cases are called {case}"
-        self.seen.add(case)
-        done = subprocess.run(
-            argv, cwd=SURVEY, env=self.env, input=stdin.encode(), capture_output=True, timeout=120, check=False
-        )
-        if not self.only or case in self.only:
-            folder = CASES / case
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            (folder / "argv.json").write_text(json.dumps(argv, indent=1) + "\n")
-            (folder / "exit_status").write_text(f"{done.returncode}\n")
-            (folder / "stdout").write_bytes(done.stdout)
-            (folder / "stderr").write_bytes(done.stderr)
-            (folder / "version").write_text(self.version)
-            print(f"{case}: {done.returncode}", flush=True)
-        return done.stdout.decode()
 
     def submit(self, case: str, *options: str, script: str = NOTHING) -> str:
         """Record an sbatch and return the job id."""
@@ -393,21 +362,6 @@ def _sacct(slurm: SlurmCluster, jobs: str, *options: str) -> str:
     return slurm.run([*SACCT, *options, f"--jobs={jobs}", "--format=JobID,State"]).stdout
 
 
-@contextmanager
-def neutral_machine() -> Iterator[None]:
-    """Be on a machine called ``login`` whose /srv is empty, for the rest of this process."""
-    with tempfile.NamedTemporaryFile("w", suffix=".hosts") as hosts:
-        hosts.write("127.0.0.1 localhost login\n")
-        hosts.flush()
-        supervisor.enter_own_names("login", hosts.name)
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mount(b"tmpfs", b"/srv", b"tmpfs", 0, None) != 0:
-            raise OSError(ctypes.get_errno(), "mount tmpfs on /srv")
-        SURVEY.mkdir()
-        os.environ["TZ"] = "UTC"
-        yield
-
-
 def main(only: set[str]) -> None:
     """Record all cases and drop what is no case any more."""
     seen: set[str] = set()
@@ -436,13 +390,7 @@ def main(only: set[str]) -> None:
         else:
             print("no cgroups of version 1 for memory: the cases of out-of-memory stay as they are", file=sys.stderr)
             seen |= {folder.name for folder in CASES.glob("*out-of-memory*")}
-    for folder in CASES.iterdir():
-        if folder.name not in seen:
-            print(f"{folder.name}: no case any more")
-            shutil.rmtree(folder)
-    unknown = only - seen
-    if unknown:
-        sys.exit(f"no such case: {', '.join(sorted(unknown))}")
+    drop_what_is_no_case(CASES, only, seen)
 
 
 if __name__ == "__main__":

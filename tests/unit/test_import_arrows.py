@@ -47,7 +47,7 @@ def test_arrows_when_the_package_is_as_it_is_then_all_contracts_are_kept(copy: P
     [
         ("tomodir/scan.py", "from crh_batch.ledger import durable"),
         ("ledger/names.py", "from crh_batch.pilot import cores"),
-        ("pilot/cores.py", "from crh_batch import profile"),
+        ("pilot/room.py", "from crh_batch import profile"),
         ("schedulers/slurm.py", "from crh_batch.engines import base"),
         ("report/table.py", "from crh_batch.cli import common"),
         ("errors.py", "from crh_batch.tomodir import files"),

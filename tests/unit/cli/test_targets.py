@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from crh_batch.cli.targets import current_targets, find_target, find_targets, find_tomodir
+from crh_batch.cli.targets import current_targets, find_one_target, find_target, find_targets, find_tomodir
 from crh_batch.errors import BatchNotFound
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.registration import register
-from unit.ledger.making import make_item, make_names
+from unit.ledger.making import make_batch, make_item, make_names
 
 PATHS = ["line1/td1", "line1/td10", "line2/td2", "line10/td3"]
 OLDER, NEWER = "20251122-101500-aaaa", "20261122-101500-bbbb"
@@ -151,3 +152,27 @@ def test_find_tomodir_when_no_batch_has_it_then_it_says_so(survey: Path) -> None
     with pytest.raises(BatchNotFound, match="new: no batch") as caught:
         find_tomodir("new")
     assert "crh-batch check" in caught.value.next_step
+
+
+# ---------------------------------------------------------------- groups
+
+
+def of_groups(root: Path, *groups: str) -> Batch:
+    return make_batch(root, [replace(make_item(number), group=group) for number, group in enumerate(groups)])
+
+
+def test_group_when_no_batch_is_named_then_all_that_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = of_groups(tmp_path, "north", "south", "", "north")
+    of_groups(tmp_path, "south")
+    third = of_groups(tmp_path, "", "north")
+    monkeypatch.chdir(tmp_path)
+    found = [(one.batch.batch_id, one.only) for one in find_targets((), "north")]
+    assert found == [(first.batch_id, frozenset({0, 3})), (third.batch_id, frozenset({1}))]
+    assert find_one_target("", "north").batch.batch_id == third.batch_id
+    assert [one.only for one in current_targets(first.paths.directory, "north")] == [frozenset({0, 3})]
+
+
+def test_group_when_nothing_has_it_then_the_known_ones_are_named(tmp_path: Path) -> None:
+    batch = of_groups(tmp_path, "south", "north", "")
+    with pytest.raises(BatchNotFound, match="There are: north, south"):
+        find_targets((batch.paths.directory,), "nort")

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from crh_batch.demo import write_demo, write_small_models
+from crh_batch.demo import write_demo, write_small_models, write_time_lapse
 from crh_batch.errors import UsageError
+from crh_batch.tomodir.crtomo_cfg import read_crtomo_cfg
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -88,3 +89,12 @@ def test_directory_with_something_in_it_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="something in it"):
             write(tmp_path, 1)
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(("fan_out", "source"), [(False, "time1"), (True, "time0")])
+def test_time_lapse_names_the_last_model_of_another_step(tmp_path: Path, fan_out: bool, source: str) -> None:
+    assert write_time_lapse(tmp_path / "survey", 3, fan_out=fan_out) == ["time0", "time1", "time2"]
+    (first,) = read_crtomo_cfg(str(tmp_path / "survey/time0/exe/crtomo.cfg"))
+    (last,) = read_crtomo_cfg(str(tmp_path / "survey/time2/exe/crtomo.cfg"))
+    assert first.dm0 is None
+    assert last.dm0 == f"../../{source}/inv/rho02.modl"

@@ -9,7 +9,8 @@ import pytest
 
 from crh_batch.engines.job_scripts import job_script, template_path
 from crh_batch.errors import ProfileError
-from crh_batch.profile import Profile, config_directory
+from crh_batch.profile import Profile
+from crh_batch.profile_files import config_directory
 from crh_batch.schedulers.base import ArrayScript
 from crh_batch.schedulers.slurm import Slurm
 

@@ -60,6 +60,25 @@ def test_verdict_when_a_session_is_of_another_machine_then_its_job_tells(
 
 
 @pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([row(RUNNING, "4")], DEAD),
+        ([row(ENDED, "4")], DEAD),
+        ([row(RUNNING, "3"), row(RUNNING, "4")], ALIVE),
+        ([row(RUNNING, "4", job_id="78")], UNKNOWN),
+        ([row(RUNNING, "4", name="crh-other")], UNKNOWN),
+        ([], UNKNOWN),
+    ],
+)
+def test_verdict_when_sge_lists_a_job_without_a_task_then_the_task_has_ended(
+    rows: list[JobRow], expected: Verdict
+) -> None:
+    """The same answer of Slurm says nothing: the test above."""
+    session = dataclasses.replace(header(), job=Job("sge", "77", "3", 0))
+    assert Living(rows, NOTHING).verdict(session) is expected
+
+
+@pytest.mark.parametrize(
     ("who", "expected"), [(this_process(), ALIVE), (dead_process(), DEAD)], ids=["living", "of an earlier boot"]
 )
 def test_verdict_when_the_process_can_be_seen_here_then_it_tells_whatever_the_scheduler_says(
@@ -236,3 +255,14 @@ def test_remember_missing_when_nothing_can_be_written_then_it_still_answers(
     """``status`` is for those who may only read, too."""
     monkeypatch.setattr(durable.calls, "open", failing(13))
     assert remember_missing(batch, ["a"], now=0.0) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("state", "starved", "expected"), [(ENDED, True, True), (ENDED, False, False), (RUNNING, True, False)]
+)
+def test_ran_out_of_memory_when_the_scheduler_says_so_of_an_ended_job_then_yes(
+    state: JobState, starved: bool, expected: bool
+) -> None:
+    said_of = dataclasses.replace(row(state), out_of_memory=starved)
+    assert Living([said_of], NOTHING).ran_out_of_memory(header()) is expected
+    assert not Living([said_of], NOTHING).ran_out_of_memory(header("4"))

@@ -9,20 +9,23 @@ from pathlib import Path
 
 import pytest
 
-from crh_batch.engines.pilots import end_pilots, settle_intents
-from crh_batch.errors import SchedulerError, Unreachable
+from crh_batch.engines.pilots import end_pilots, send_again, settle_intents
+from crh_batch.engines.sending import script_path, write_script
+from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import start_ticks, this_process
+from crh_batch.ledger.session import Job
 from crh_batch.ledger.submissions import (
     read_submissions,
     record_intent,
     record_refused,
     record_started,
     record_submitted,
+    submission_mark,
 )
-from unit.engines.told import SQUEUE_SILENT, ToldHost, said
-from unit.ledger.making import make_batch
+from unit.engines.told import SBATCH_SILENT, SQUEUE_SILENT, ToldHost, said
+from unit.ledger.making import begin, make_batch
 
 
 class Time:
@@ -67,11 +70,65 @@ def test_settle_when_the_job_has_ended_and_only_the_accounting_knows_it_then_its
     assert read_submissions(batch.paths)[0].job_id == "4711"
 
 
-def test_settle_when_no_answer_knows_the_token_then_it_never_arrived(batch: Batch) -> None:
+def test_settle_when_its_script_was_not_written_then_nothing_was_sent(batch: Batch) -> None:
     record_intent(batch.paths, "slurm", 1, 3)
     settle_intents(batch, ToldHost(squeue=said()))
     (found,) = read_submissions(batch.paths)
-    assert (found.job_id, found.refused) == ("", "it never reached the scheduler")
+    assert (found.job_id, found.refused) == ("", "the client ended before it was sent")
+
+
+def test_settle_when_no_answer_knows_the_token_then_the_same_script_is_sent_again(batch: Batch) -> None:
+    """It may still be taken in; a second job with the same token does no harm, one with a new token would do work."""
+    intent = record_intent(batch.paths, "slurm", 1, 3)
+    write_script(batch, intent, "#!/bin/sh\n")
+    host = ToldHost(squeue=said(), sbatch=said("4711\n"))
+    settle_intents(batch, host)
+    assert read_submissions(batch.paths)[0].is_open
+    (started,) = send_again(batch, host, {1})
+    assert host.asked[-1][-1] == script_path(batch, intent)
+    (found,) = read_submissions(batch.paths)
+    assert (found.token, found.job_id) == (intent.token, "4711")
+    assert "4711" in started.where
+    assert send_again(batch, host, {1}) == []
+
+
+def test_send_again_when_nothing_is_left_for_its_class_then_it_is_given_up(batch: Batch) -> None:
+    intent = record_intent(batch.paths, "slurm", 1, 3)
+    write_script(batch, intent, "#!/bin/sh\n")
+    host = ToldHost(sbatch=said("4711\n"))
+    assert send_again(batch, host, {5}) == []
+    assert "nothing is left" in read_submissions(batch.paths)[0].refused
+    assert host.asked == []
+
+
+def test_send_again_when_it_is_silent_again_then_the_intent_stays_open(batch: Batch) -> None:
+    intent = record_intent(batch.paths, "slurm", 1, 3)
+    write_script(batch, intent, "#!/bin/sh\n")
+    with pytest.raises(MaybeSubmitted):
+        send_again(batch, ToldHost(sbatch=SBATCH_SILENT), {1})
+    assert read_submissions(batch.paths)[0].is_open
+
+
+@pytest.mark.parametrize("holder", ["", "12", "13"])
+def test_settle_when_two_jobs_have_one_token_then_one_of_them_is_cancelled(batch: Batch, holder: str) -> None:
+    """The scheduler took it in late, after it was sent again: the job whose pilot came first stays."""
+    one = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "13")
+    if holder:
+        session = begin(batch, job=Job("slurm", holder, "0", 0), submission=one.token)
+        assert session.win_for_batch(submission_mark(one.token), batch.settings.links)
+    queue = said(f"12_0|RUNNING|crh-{one.token}|None\n13_0|PENDING|crh-{one.token}|None\n")
+    host = ToldHost(squeue=queue, scancel=said())
+    settle_intents(batch, host)
+    assert host.asked[-1] == ("scancel", "12" if holder == "13" else "13")
+
+
+def test_end_pilots_when_two_jobs_have_one_token_then_both_are_cancelled(batch: Batch, clock: Time) -> None:
+    one = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "13")
+    host = ToldHost(
+        squeue=said(f"12_0|RUNNING|crh-{one.token}|None\n13_0|PENDING|crh-{one.token}|None\n"), scancel=said()
+    )
+    end_pilots(batch, host)
+    assert ("scancel", "13", "12") in host.asked
 
 
 def test_settle_when_the_job_appears_only_after_a_moment_then_it_is_found(batch: Batch, clock: Time) -> None:

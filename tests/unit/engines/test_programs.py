@@ -15,6 +15,7 @@ import pytest
 from crh_batch.engines import programs
 from crh_batch.engines.programs import find_program, freeze_pilot, freeze_programs, pilot_archive
 from crh_batch.errors import ProgramMissing
+from crh_batch.ledger.paths import BatchPaths
 from crh_batch.profile import Profile
 from unit.ledger.making import make_batch
 
@@ -187,3 +188,22 @@ def test_pilot_archive_when_it_runs_alone_then_it_imports_only_the_standard_libr
     # The standard library's pickle asks whether this is Jython.
     assert first - {"org"} <= {*sys.stdlib_module_names, "crh_batch"}
     assert not {name for name in imported if name.startswith(("crh_batch.engines", "crh_batch.cli", "crh_batch.plan"))}
+
+
+def test_find_program_when_it_lies_inside_a_container_then_it_is_not_looked_for_here(path: Path) -> None:
+    profile = Profile(container="apptainer exec x.sif", crtomo="/opt/crtomo/CRTomo", crmod="~/mine/CRMod")
+    assert find_program("CRTomo", profile) == "/opt/crtomo/CRTomo"
+    with pytest.raises(ProgramMissing, match="not a file that can be executed"):
+        find_program("CRMod", profile)
+    with pytest.raises(ProgramMissing, match="not a file that can be executed"):
+        find_program("CRTomo", Profile(crtomo="/opt/crtomo/CRTomo"))
+
+
+def test_freeze_programs_when_one_lies_inside_a_container_then_its_path_alone_is_kept(tmp_path: Path) -> None:
+    paths = BatchPaths(str(tmp_path))
+    os.makedirs(paths.programs)
+    outside = tmp_path / "CRMod"
+    outside.write_bytes(b"program")
+    frozen = freeze_programs(paths, {"CRMod": str(outside), "CRTomo": "/opt/CRTomo"}, {"CRMod": False, "CRTomo": True})
+    assert frozen["CRTomo"] == {"path": "/opt/CRTomo", "sha256": "", "source": "/opt/CRTomo"}
+    assert os.listdir(paths.programs) == [frozen["CRMod"]["file"]]

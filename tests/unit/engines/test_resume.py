@@ -10,11 +10,13 @@ import pytest
 
 from crh_batch.engines.base import Started
 from crh_batch.engines.resume import resume
-from crh_batch.engines.wait import is_over, lives
+from crh_batch.engines.target import is_over
+from crh_batch.engines.wait import lives
 from crh_batch.errors import Busy, Unreachable
 from crh_batch.ledger.batch import Batch, ItemClass
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
+from crh_batch.ledger.memory import NOTHING_KNOWN
 from crh_batch.ledger.names import StateName
 from crh_batch.ledger.session import Job, Session
 from crh_batch.ledger.submissions import (
@@ -36,6 +38,7 @@ class RecordingEngine:
 
     name = "slurm"
     most_threads = 4
+    memory_rule = NOTHING_KNOWN
 
     def __init__(self) -> None:
         self.asked: list[ArrayRequest] = []
@@ -44,7 +47,7 @@ class RecordingEngine:
         return [self._request(one, len(one.estimates_s)) for one in work]
 
     def _request(self, one: ClassWork, count: int) -> ArrayRequest:
-        return ArrayRequest(one.threads, one.threads, count, max(one.peaks_bytes), count, sum(one.estimates_s))
+        return ArrayRequest(one.threads, one.threads, count, max(one.needs_bytes), count, sum(one.estimates_s))
 
     def scripts(self, batch_id: str, requests: Sequence[ArrayRequest]) -> list[str]:
         return []
@@ -231,3 +234,15 @@ def test_is_over_when_counted_then_only_what_can_still_run_keeps_it_going(
     counts: dict[StateName, int], over: bool
 ) -> None:
     assert is_over(Counter(counts)) is over
+
+
+def test_start_pilots_when_one_ran_out_of_memory_then_a_larger_array_for_it_alone(
+    batch: Batch, engine: RecordingEngine
+) -> None:
+    """The rest needs no larger jobs for its sake."""
+    make_names(batch, "3.claim.001", "3.fail.001.memory", "3.claim.002", "3.fail.002.memory")
+    resume(batch, engine, ToldHost())
+    assert engine.sizes() == [(5, 2), (1, 2), (1, 1)]
+    mb = 1 << 20
+    small = int(1.25 * 50_000_000) + 32 * mb
+    assert [one.memory_bytes for one in engine.asked] == [small, small, 4 * 256 * mb - 64 * mb]

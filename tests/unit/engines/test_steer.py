@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
-from crh_batch.engines.steer import cancel, retry
+from crh_batch.engines.steer import Retried, cancel, hold, release, retry
+from crh_batch.engines.target import Target
 from crh_batch.errors import Busy, SchedulerError
-from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.batch import Batch, ItemClass
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
-from crh_batch.ledger.names import list_shard, states
+from crh_batch.ledger.names import Failure, RetryPolicy, StateName, list_shard, states
 from crh_batch.ledger.registration import read_registration, register
 from crh_batch.ledger.session import read_events
 from crh_batch.ledger.submissions import record_intent, record_submitted
+from crh_batch.pilot.chooser import Chooser
 from unit.engines.told import SQUEUE_SILENT, ToldHost, said
 from unit.ledger.making import ELSEWHERE, begin, claim, finish, make_batch, make_names, write_files
 
@@ -39,7 +42,7 @@ def batch(tmp_path: Path) -> Batch:
 
 
 def state_names(batch: Batch) -> list[str]:
-    return [state.name.value for _, state in states(batch.paths, batch.items.ids, batch.settings.policy)]
+    return [state.name.value for _, state in states(batch.paths, batch.items.ids, batch.settings)]
 
 
 def registered(batch: Batch) -> list[int]:
@@ -48,31 +51,31 @@ def registered(batch: Batch) -> list[int]:
 
 
 def test_cancel_when_the_whole_batch_is_meant_then_what_is_not_finished_is_given_up_and_free(batch: Batch) -> None:
-    assert cancel(batch, HOST, None) == 3
+    assert cancel(Target(batch), HOST) == 3
     assert state_names(batch) == ["failed", "failed", "failed", "done", "failed", "collected"]
     assert registered(batch) == [3], "a finished result is still to be collected"
 
 
 def test_cancel_when_some_are_meant_then_only_they(batch: Batch) -> None:
-    assert cancel(batch, HOST, frozenset({0, 3})) == 1
+    assert cancel(Target(batch, frozenset({0, 3})), HOST) == 1
     assert state_names(batch) == ["failed", "running", "held", "done", "failed", "collected"]
     assert registered(batch) == [1, 2, 3, 4]
 
 
 def test_cancel_when_a_tomodir_is_ready_then_no_pilot_can_get_it_any_more(batch: Batch) -> None:
-    cancel(batch, HOST, frozenset({0}))
+    cancel(Target(batch, frozenset({0})), HOST)
     assert begin(batch).win(0, "claim.001", "symlink") is False
     names = sorted(name for name in list_shard(batch.paths, 0) if name.startswith("000000"))
     assert names == ["000000.claim.001", "000000.fail.001.cancelled"]
 
 
 def test_cancel_when_a_tomodir_runs_then_its_attempt_is_failed_for_its_pilot_to_notice(batch: Batch) -> None:
-    cancel(batch, HOST, frozenset({1}))
+    cancel(Target(batch, frozenset({1})), HOST)
     assert os.path.lexists(batch.paths.name(1, "fail.001.cancelled"))
 
 
 def test_cancel_when_done_then_the_events_tell_it(batch: Batch) -> None:
-    cancel(batch, HOST, frozenset({0}))
+    cancel(Target(batch, frozenset({0})), HOST)
     token = os.path.basename(os.readlink(batch.paths.name(0, "fail.001.cancelled")))[: -len(".crh")]
     (event,) = read_events(batch.paths, token)
     assert (event["event"], event["id"], event["failure"]) == ("fail", 0, "cancelled")
@@ -82,32 +85,32 @@ def test_cancel_when_the_jobs_cannot_be_cancelled_then_nothing_is_given_up(batch
     record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "4711")
     before = state_names(batch)
     with pytest.raises(SchedulerError):
-        cancel(batch, ToldHost(squeue=SQUEUE_SILENT, scancel=said("", "scancel: error: no controller", 1)), None)
+        cancel(Target(batch), ToldHost(squeue=SQUEUE_SILENT, scancel=said("", "scancel: error: no controller", 1)))
     assert state_names(batch) == before
     assert registered(batch) == [0, 1, 2, 3, 4]
 
 
 def test_cancel_when_another_client_is_at_work_then_busy(batch: Batch) -> None:
     with custody_of(batch), pytest.raises(Busy):
-        cancel(batch, HOST, frozenset({0}))
+        cancel(Target(batch, frozenset({0})), HOST)
     assert state_names(batch)[0] == "ready"
 
 
 def test_retry_when_tomodirs_have_failed_then_they_are_ready_again(batch: Batch) -> None:
-    assert retry(batch, None) == (1, [])
+    assert retry(Target(batch)) == Retried(again=1)
     assert state_names(batch) == ["ready", "running", "held", "done", "ready", "collected"]
-    assert retry(batch, None) == (0, []), "nothing has failed any more"
+    assert retry(Target(batch)) == Retried(), "nothing has failed any more"
 
 
 def test_retry_when_some_are_meant_then_only_they(batch: Batch) -> None:
-    assert retry(batch, frozenset({0, 1})) == (0, [])
+    assert retry(Target(batch, frozenset({0, 1}))) == Retried()
     assert state_names(batch)[4] == "failed"
 
 
 def test_retry_when_it_was_cancelled_then_it_is_registered_again(batch: Batch) -> None:
-    cancel(batch, HOST, frozenset({0}))
+    cancel(Target(batch, frozenset({0})), HOST)
     assert 0 not in registered(batch)
-    assert retry(batch, frozenset({0})) == (1, [])
+    assert retry(Target(batch, frozenset({0}))) == Retried(again=1)
     found = read_registration(os.path.join(batch.paths.root, "td0"))
     assert found is not None and (found.batch_id, found.item_id) == (batch.batch_id, 0)
     assert state_names(batch)[0] == "ready"
@@ -118,13 +121,114 @@ def test_retry_when_another_batch_has_it_by_now_then_it_is_left_to_that(batch: B
     os.unlink(f"{tomodir}.crh")
     other = make_batch(Path(batch.paths.root), 1)
     register(tomodir, other.paths, 0, ELSEWHERE, "inv")
-    again, left = retry(batch, None)
-    assert again == 0
-    ((path, why),) = left
+    retried = retry(Target(batch))
+    assert retried.again == 0
+    ((path, why),) = retried.left
     assert path == "td4" and other.batch_id in why
     assert state_names(batch)[4] == "failed"
 
 
 def test_retry_when_the_tomodir_is_gone_then_it_says_so(batch: Batch) -> None:
     shutil.rmtree(os.path.join(batch.paths.root, "td4"))
-    assert retry(batch, None) == (0, [("td4", "the tomodir is gone")])
+    assert retry(Target(batch)) == Retried(left=[("td4", "the tomodir is gone")])
+
+
+# ---------------------------------------------------------------- hold and release
+
+
+def ready(batch: Batch) -> list[int]:
+    found = states(batch.paths, batch.items.ids, batch.settings)
+    return [item_id for item_id, state in found if state.name is StateName.READY]
+
+
+def test_hold_when_the_whole_batch_is_meant_then_one_name_holds_it(batch: Batch) -> None:
+    names = set(list_shard(batch.paths, 0))
+    assert hold(Target(batch)) == 2, "one ready, one running; one is held already"
+    assert state_names(batch) == ["held", "running", "held", "done", "failed", "collected"]
+    assert set(list_shard(batch.paths, 0)) == names
+    assert hold(Target(batch)) == 0
+
+
+def test_hold_when_some_are_meant_then_only_they(batch: Batch) -> None:
+    assert hold(Target(batch, frozenset({0, 1, 2, 3, 4}))) == 2
+    assert state_names(batch) == ["held", "running", "held", "done", "failed", "collected"]
+    make_names(batch, "1.fail.001.crash")
+    assert state_names(batch)[1] == "held", "a running one is not begun again"
+    assert release(Target(batch, frozenset({0, 1}))) == 2
+    assert state_names(batch) == ["ready", "ready", "held", "done", "failed", "collected"]
+
+
+def test_release_when_the_whole_batch_is_meant_then_also_what_was_held_by_itself(batch: Batch) -> None:
+    hold(Target(batch))
+    assert release(Target(batch)) == 3
+    assert state_names(batch) == ["ready", "running", "ready", "done", "failed", "collected"]
+    assert release(Target(batch)) == 0
+
+
+def test_release_when_a_part_of_a_held_batch_is_meant_then_the_rest_stays_held(batch: Batch) -> None:
+    hold(Target(batch))
+    assert release(Target(batch, frozenset({0}))) == 1
+    assert state_names(batch) == ["ready", "running", "held", "done", "failed", "collected"]
+    make_names(batch, "1.fail.001.crash")
+    assert state_names(batch)[1] == "held"
+
+
+def test_hold_and_release_when_repeated_then_the_last_one_counts(batch: Batch) -> None:
+    for _ in range(3):
+        assert hold(Target(batch, frozenset({0}))) == 1
+        assert hold(Target(batch, frozenset({0}))) == 0
+        assert release(Target(batch, frozenset({0}))) == 1
+        assert release(Target(batch, frozenset({0}))) == 0
+    assert ready(batch) == [0]
+
+
+def test_hold_when_another_client_is_at_work_then_it_holds_all_the_same(batch: Batch) -> None:
+    with custody_of(batch):
+        assert hold(Target(batch)) == 2
+        assert release(Target(batch)) == 3
+
+
+def test_hold_when_pilots_have_listed_before_then_they_do_not_claim_it(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path, 5)
+    chooser = Chooser(batch, ItemClass(1, 0, 5))
+    first = chooser.next()
+    assert first is not None and first.item_id == 0
+    make_names(batch, "0.claim.001")
+    hold(Target(batch, frozenset({1, 2})))
+    second = chooser.next()
+    assert second is not None and second.item_id == 3
+    make_names(batch, "3.claim.001")
+    hold(Target(batch))
+    assert chooser.next() is None
+    release(Target(batch, frozenset({2})))
+    third = chooser.next()
+    assert third is not None and third.item_id == 2
+
+
+def test_cancel_when_held_then_it_is_given_up_and_a_retry_says_that_it_is_still_held(batch: Batch) -> None:
+    hold(Target(batch))
+    assert cancel(Target(batch, frozenset({0, 2})), HOST) == 2
+    assert state_names(batch)[:3] == ["failed", "running", "failed"]
+    assert retry(Target(batch, frozenset({0, 2}))) == Retried(again=2, held=2)
+    assert state_names(batch)[:3] == ["held", "running", "held"]
+
+
+def test_retry_when_causes_are_given_then_only_what_failed_by_them(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path, 3, policy=RetryPolicy(charged_attempts=1))
+    for number, cause in enumerate(("memory", "input", "crash")):
+        write_files(tmp_path / f"td{number}", {"exe/crtomo.cfg": b"cfg\n"})
+        make_names(batch, f"{number}.claim.001", f"{number}.fail.001.{cause}")
+    assert retry(Target(batch), causes=[Failure.MEMORY, Failure.CRASH]).again == 2
+    assert ready(batch) == [0, 2]
+
+
+def test_steering_when_there_are_many_tomodirs_then_it_takes_seconds(tmp_path: Path) -> None:
+    """Each is some ten microseconds of names; a listing of a shard for each tomodir would take minutes."""
+    batch = make_batch(tmp_path, 20_000)
+    half = Target(batch, frozenset(range(0, 20_000, 2)))
+    began = time.process_time()
+    assert hold(half) == 10_000
+    assert release(half) == 10_000
+    assert cancel(Target(batch), HOST) == 20_000
+    assert len(retry(half).left) == 10_000, "their directories are not there"
+    assert time.process_time() - began < 30

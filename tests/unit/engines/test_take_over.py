@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import os
@@ -74,7 +75,7 @@ class Bench:
             take_over.close()
 
     def state(self, number: int = 0) -> str:
-        ((_, state),) = states(self.batch.paths, [number], self.batch.settings.policy)
+        ((_, state),) = states(self.batch.paths, [number], self.batch.settings)
         return state.name.value
 
     def is_registered(self, number: int = 0) -> bool:
@@ -340,3 +341,34 @@ def test_free_when_batch_json_is_damaged_then_it_says_so(bench: Bench) -> None:
     answer = bench.try_to_free()
     assert answer is not None and "batch.json" in answer
     assert bench.is_registered()
+
+
+def test_free_when_one_waits_for_a_result_of_one_that_is_freed_then_it_is_freed_after_it(tmp_path: Path) -> None:
+    """td2 waits for td1, and td1 for td0, which failed and was mended."""
+    bench = Bench(tmp_path)
+    settings = dataclasses.replace(bench.batch.settings, after={1: (0,), 2: (1,)})
+    write_settings(bench.batch.paths, settings)
+    bench.batch = Batch(bench.batch.paths.directory)
+    bench.fail()
+    assert [bench.state(number) for number in range(3)] == ["failed", "waiting", "waiting"]
+    assert bench.try_to_free(1) == "", "as long as the one that it waits for is not freed"
+    bench.change()
+    take_over = TakeOver(force=False)
+    answers = [take_over.try_to_free(str(bench.tomodir(n)), bench.registration(n)) for n in (2, 1, 0)]
+    assert answers == ["", "", None]
+    assert take_over.try_to_free(str(bench.tomodir(2)), bench.registration(2)) == ""
+    assert take_over.try_to_free(str(bench.tomodir(1)), bench.registration(1)) is None
+    assert take_over.try_to_free(str(bench.tomodir(2)), bench.registration(2)) is None
+    take_over.close()
+    assert [bench.state(number) for number in range(3)] == ["moved"] * 3
+
+
+def test_free_when_one_waits_for_one_that_was_cancelled_and_is_free_then_it_is_freed(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    write_settings(bench.batch.paths, dataclasses.replace(bench.batch.settings, after={1: (0,)}))
+    bench.batch = Batch(bench.batch.paths.directory)
+    bench.fail("cancelled")
+    assert bench.try_to_free(1) == "", "as long as it may be retried where it is"
+    os.unlink(f"{bench.tomodir(0)}.crh")
+    assert bench.try_to_free(1) is None
+    assert bench.state(1) == "moved"

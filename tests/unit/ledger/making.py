@@ -63,8 +63,12 @@ def make_batch(
     policy: RetryPolicy | None = None,
     classes: Sequence[ItemClass] = (),
     programs: Mapping[str, Mapping[str, str]] | None = None,
+    **more: Any,
 ) -> Batch:
-    """A batch of so many tomodirs, or of these items; one class of all of them unless it says otherwise."""
+    """A batch of so many tomodirs, or of these items; one class of all of them unless it says otherwise.
+
+    ``more``: further settings, as Settings has them.
+    """
     listed = [make_item(number) for number in range(items)] if isinstance(items, int) else list(items)
     stop = max((item.item_id for item in listed), default=-1) + 1
     paths = new_batch(os.fspath(root), stop)
@@ -74,6 +78,7 @@ def make_batch(
         programs=programs
         or {"CRMod": {"file": "CRMod-1", "sha256": "1"}, "CRTomo": {"file": "CRTomo-2", "sha256": "2"}},
         policy=policy or RetryPolicy(),
+        **more,
     )
     write_settings(paths, settings)
     assert write_items(paths, listed)

@@ -81,7 +81,7 @@ def collect(batch: Batch, *, force: bool = False, only: Callable[[Item], bool] |
 
 
 def state(batch: Batch, number: int = 0) -> StateName:
-    ((_, found),) = states(batch.paths, [number], batch.settings.policy)
+    ((_, found),) = states(batch.paths, [number], batch.settings)
     return found.name
 
 

@@ -115,7 +115,7 @@ def test_collect_when_it_dies_at_any_step_then_the_next_one_makes_the_same_tree(
             assert custody.follows_a_death
             report = collect_batch(batch, custody)
         assert report.refused == [], step
-        for number, state in states(batch.paths, [0, 1], batch.settings.policy):
+        for number, state in states(batch.paths, [0, 1], batch.settings):
             tomodir = root / f"td{number}"
             assert state.name is StateName.COLLECTED, step
             assert files_in(tomodir) == AFTER, step

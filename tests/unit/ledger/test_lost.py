@@ -117,3 +117,26 @@ def test_recover_lost_when_two_do_it_then_one_name_each(batch: Batch, client: Se
     recover_lost(batch, listed, judge_here, other)
     assert names(batch) == ["000000.claim.001", "000000.fail.001.lost"]
     assert holder_of(batch.paths.name(0, "fail.001.lost")) == client.token
+
+
+@pytest.mark.parametrize(("open_ones", "failure"), [([0], "memory"), ([0, 1], "lost")])
+def test_recover_when_the_job_ran_out_of_memory_then_its_only_tomodir_is_to_blame(
+    batch: Batch, client: Session, open_ones: list[int], failure: str
+) -> None:
+    """Of several that ran side by side, nobody knows whose fault it was."""
+    pilot = begin(batch, who=ELSEWHERE)
+    for item_id in open_ones:
+        claim(batch, pilot, item_id)
+    other = begin(batch, who=ELSEWHERE)
+    claim(batch, other, 5)
+    recover_lost(
+        batch,
+        open_claims(batch),
+        lambda header: Verdict.DEAD,
+        client,
+        ran_out_of_memory=lambda header: header.token == pilot.token,
+    )
+    assert {name for name in names(batch) if "fail" in name} == {
+        "000005.fail.001.lost",
+        *(f"{item_id:06d}.fail.001.{failure}" for item_id in open_ones),
+    }

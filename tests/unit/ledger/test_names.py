@@ -21,7 +21,7 @@ from crh_batch.ledger.names import (
 from unit.ledger.making import make_batch, make_item, make_names
 
 THREE = RetryPolicy(charged_attempts=3, walltime_attempts=5)
-READY, RUNNING, DONE, FAILED, HELD, COLLECTED, MOVED = StateName
+READY, RUNNING, DONE, FAILED, HELD, WAITING, COLLECTED, MOVED = StateName
 
 
 def state_of(*marks: str, policy: RetryPolicy = THREE) -> State:
@@ -164,7 +164,7 @@ def test_states_when_a_batch_is_listed_then_each_tomodir_has_its_own(tmp_path: P
     items = [make_item(number) for number in (0, 1, 2, 999, 1000, 2500)]
     batch = make_batch(tmp_path, items)
     make_names(batch, "0.claim.001", "0.done", "1.claim.001", "999.fail.001.input", "1000.claim.001", "2500.done")
-    assert list(states(batch.paths, batch.items.ids, THREE)) == [
+    assert list(states(batch.paths, batch.items.ids, batch.settings)) == [
         (0, State(DONE, 1)),
         (1, State(RUNNING, 1)),
         (2, State(READY, 1)),
@@ -177,7 +177,7 @@ def test_states_when_a_batch_is_listed_then_each_tomodir_has_its_own(tmp_path: P
 def test_states_when_a_shard_is_missing_then_its_tomodirs_are_ready(tmp_path: Path) -> None:
     batch = make_batch(tmp_path, 2)
     os.rmdir(batch.paths.shard(0))
-    assert list(states(batch.paths, [0, 1], THREE)) == [(0, State(READY, 1)), (1, State(READY, 1))]
+    assert list(states(batch.paths, [0, 1], batch.settings)) == [(0, State(READY, 1)), (1, State(READY, 1))]
 
 
 def test_marks_when_written_then_the_protocol_spells_them_so() -> None:
@@ -188,7 +188,34 @@ def test_marks_when_written_then_the_protocol_spells_them_so() -> None:
         "crash",
         "memory",
         "walltime",
+        "toolong",
         "program",
         "lost",
         "cancelled",
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "state", "failures"),
+    [
+        ("claim.001 fail.001.memory", READY, 1),
+        ("claim.001 fail.001.memory claim.002 fail.002.crash", READY, 1),
+        ("claim.001 fail.001.memory claim.002 fail.002.memory", READY, 2),
+        ("claim.001 fail.001.memory claim.002 fail.002.memory claim.003 fail.003.memory", FAILED, 3),
+        ("claim.001 fail.001.memory retry.001", READY, 0),
+        ("claim.001 fail.001.memory retry.001 claim.002 fail.002.memory", READY, 1),
+        # Called lost, then its own session said why.
+        ("claim.001 fail.001.lost fail.001.memory", READY, 1),
+    ],
+)
+def test_state_when_attempts_ran_out_of_memory_then_they_are_counted_since_the_last_retry(
+    names: str, state: StateName, failures: int
+) -> None:
+    found = gather(f"000007.{name}" for name in names.split())[7].state(RetryPolicy())
+    assert (found.name, found.memory_failures) == (state, failures)
+
+
+def test_state_when_a_whole_job_was_not_enough_then_it_has_failed_at_once_until_a_retry() -> None:
+    names = ["000007.claim.001", "000007.fail.001.toolong"]
+    assert gather(names)[7].state(RetryPolicy()) == State(FAILED, 1, Failure.TOO_LONG)
+    assert gather([*names, "000007.retry.001"])[7].state(RetryPolicy()).name is READY

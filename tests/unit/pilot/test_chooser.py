@@ -162,7 +162,7 @@ def test_start_over_when_something_became_ready_then_it_is_offered(tmp_path: Pat
     assert chooser.next() is None
     make_names(batch, "0.fail.001.memory")
     chooser.start_over()
-    assert chooser.next() == Candidate(0, 2)
+    assert chooser.next() == Candidate(0, 2, memory_failures=1)
 
 
 def test_next_when_shards_are_walked_then_each_is_listed_once_a_pass(
@@ -179,3 +179,51 @@ def test_next_when_shards_are_walked_then_each_is_listed_once_a_pass(
     monkeypatch.setattr("crh_batch.pilot.chooser.states", listing)
     assert Chooser(batch, ItemClass(1, 0, 3000)).next() is None
     assert listed == [[0], [1000], [2000]]
+
+
+CHAIN = {1: (0,), 2: (1,)}
+
+
+def chain(root: Path, *names: str) -> Batch:
+    """Three tomodirs, each taking a result of the one before."""
+    batch = make_batch(root, 3, after=CHAIN)
+    make_names(batch, *names)
+    return batch
+
+
+def test_next_when_some_wait_for_results_then_they_are_offered_after_those(tmp_path: Path) -> None:
+    batch = chain(tmp_path)
+    chooser = Chooser(batch, ItemClass(1, 0, 3))
+    first = chooser.next()
+    assert first == Candidate(0, 1)
+    make_names(batch, "0.claim.001")
+    assert chooser.next() is None
+    make_names(batch, "0.done")
+    chooser.start_over()
+    assert choose_all(chooser, batch) == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("names", "prospects"),
+    [
+        (["0.claim.001"], True),
+        (["0.claim.001", "0.fail.001.input"], False),
+        (["0.held.001"], False),
+        (["0.done", "1.done", "2.done"], False),
+    ],
+)
+def test_has_prospects_when_a_pass_found_nothing_then_whether_results_may_come(
+    tmp_path: Path, names: Sequence[str], prospects: bool
+) -> None:
+    chooser = Chooser(chain(tmp_path, *names), ItemClass(1, 0, 3))
+    assert chooser.next() is None
+    assert chooser.has_prospects() is prospects
+
+
+def test_has_prospects_when_this_pilot_can_t_take_the_one_that_waits_then_there_are_none(tmp_path: Path) -> None:
+    batch = make_batch(tmp_path, 2, after={1: (0,)})
+    make_names(batch, "0.claim.001")
+    chooser = Chooser(batch, ItemClass(1, 0, 2))
+    chooser.skip(1)
+    assert chooser.next() is None
+    assert not chooser.has_prospects()

@@ -149,3 +149,25 @@ def test_fail_without_result_when_called_then_event_and_name_are_there_at_once(b
     assert bench.names() == ["000004.fail.002.program"]
     (event,) = bench.events()
     assert (event["event"], event["id"], event["attempt"], event["failure"]) == ("fail", 4, 2, "program")
+
+
+@pytest.mark.timeout(30)
+def test_commit_when_others_wait_for_a_result_then_it_is_told_once_the_name_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "GROUP_S", 0.0)
+    batch = make_batch(tmp_path, 3, after={2: (1,)})
+    session = begin(batch)
+    pack = PackWriter(batch.paths.pack(session.token), session.token)
+    told: list[list[str]] = []
+    errors: list[CrhBatchError] = []
+    committer = Committer(
+        batch, session, pack, str(tmp_path), errors.append, lambda: told.append(sorted(list_shard(batch.paths, 0)))
+    )
+    committer.hand_over(result(0))
+    committer.hand_over(result(2, Failure.CRASH))
+    assert told == [], "nobody waits for these"
+    committer.hand_over(result(1))
+    committer.close()
+    assert [("000001.done" in names) for names in told] == [True]
+    assert errors == []

@@ -24,6 +24,25 @@ def test_surroundings_when_in_a_requeued_job_without_tasks_then_its_restart_coun
     assert surroundings(environment, 1) == Surroundings(Job("slurm", "4711", "", 2), "slurm-4711-r2", None)
 
 
+@pytest.mark.parametrize(
+    ("environment", "job", "label"),
+    [
+        ({"JOB_ID": "4711", "SGE_TASK_ID": "3", "RESTARTED": "0"}, Job("sge", "4711", "3", 0), "sge-4711_3-r0"),
+        ({"JOB_ID": "4711", "SGE_TASK_ID": "3", "RESTARTED": "1"}, Job("sge", "4711", "3", 1), "sge-4711_3-r1"),
+        ({"JOB_ID": "4711", "SGE_TASK_ID": "undefined"}, Job("sge", "4711", "", 0), "sge-4711-r0"),
+    ],
+)
+def test_surroundings_when_in_a_job_of_sge_then_its_task_and_whether_it_was_restarted(
+    environment: dict[str, str], job: Job, label: str
+) -> None:
+    assert surroundings(environment, 1) == Surroundings(job, label, None)
+
+
+def test_surroundings_when_only_a_job_id_is_there_then_it_is_no_job_of_sge() -> None:
+    """Other things are called JOB_ID too."""
+    assert surroundings({"JOB_ID": "4711"}, 1).job == Job()
+
+
 @pytest.mark.parametrize("end", ["", "0", "UNLIMITED", "-5"])
 def test_surroundings_when_the_end_is_not_known_then_none(end: str) -> None:
     assert surroundings({"SLURM_JOB_ID": "1", "SLURM_JOB_END_TIME": end}, 1).end_time is None

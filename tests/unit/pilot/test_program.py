@@ -169,3 +169,23 @@ def test_environment_when_the_pilots_has_openmp_settings_then_only_the_tomodirs_
     assert openmp == {"OMP_NUM_THREADS": "6", "OPENBLAS_NUM_THREADS": "1"}
     assert environment["LD_LIBRARY_PATH"] == "/opt/gcc/lib64"
     assert environment["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_run_when_its_job_is_warned_then_the_program_goes_on_and_so_do_its_children(
+    tmp_path: Path, start: Start, number: signal.Signals
+) -> None:
+    """SGE sends such signals to every process of an ordinary user's job (tests/real/sge)."""
+    # Not a shell: some take the mask off themselves.
+    warned = f"import os, subprocess, sys; os.kill(os.getpid(), {number.value}); print(len(sys.argv), flush=True)"
+    again = "\nif len(sys.argv) == 1: subprocess.run([sys.executable, '-c', program, 'child'], check=True)"
+    program = f"program = {warned + again!r}\nexec(program)"
+    usage = start(sys.executable, "-c", f"program = {program!r}\n{warned}{again}").wait()
+    assert usage.returncode == 0
+    assert said(tmp_path) == "1\n2\n"
+
+
+def test_run_when_it_has_started_then_signals_reach_the_pilot_as_before(start: Start) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    start("true").wait()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before

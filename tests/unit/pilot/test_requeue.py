@@ -85,3 +85,15 @@ def test_recover_when_it_is_the_first_life_then_nothing_is_looked_at(batch: Batc
 def test_recover_when_there_is_no_job_then_nothing(batch: Batch) -> None:
     claim(batch, begin(batch, "node-07-77"), 0)
     assert recover_former_lives(batch, begin(batch, "node-07-78")) == 0
+
+
+def test_recover_when_sge_restarted_a_job_twice_then_the_second_life_is_former_too(batch: Batch) -> None:
+    """SGE says 1 in the second life and in the third."""
+    lives = [begin(batch, label_of(job), job=job) for job in (Job("sge", "12", "3", number) for number in (0, 1, 1))]
+    for number, former in enumerate(lives[:2]):
+        claim(batch, former, number)
+    other = begin(batch, "sge-12_4-r1", job=Job("sge", "12", "4", 1))
+    claim(batch, other, 2)
+    claim(batch, lives[2], 3)
+    assert recover_former_lives(batch, lives[2]) == 2
+    assert failures(batch) == ["000000.fail.001.lost", "000001.fail.001.lost"]

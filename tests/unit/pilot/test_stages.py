@@ -50,20 +50,29 @@ class Bench:
         self.scratch = root / "scratch"
 
     def run(
-        self, model: str | None, invert: str | None = None, *, ended_by: str = "", omp_threads: int = 1
+        self, model: str | None, invert: str | None = None, *, ended_by: Failure | None = None, omp_threads: int = 1
     ) -> tuple[Attempt, Result]:
         batch = self.batch(model, invert, omp_threads=omp_threads)
         attempt = stages.prepare(batch, batch.items[0], 1, str(self.scratch))
-        attempt.ended_by = ended_by
+        if ended_by is not None:
+            attempt.end(ended_by)
         return attempt, stages.run(batch, attempt, self.guard, lambda one: self.stages_seen.append(one.stage))
 
-    def batch(self, model: str | None, invert: str | None = None, *, omp_threads: int = 1) -> Batch:
+    def batch(
+        self,
+        model: str | None,
+        invert: str | None = None,
+        *,
+        omp_threads: int = 1,
+        container: tuple[str, ...] = (),
+    ) -> Batch:
         listed = [MODEL, INVERT] if invert is not None else [MODEL]
         programs = {
             "CRMod": {"file": "CRMod-1", "sha256": "sum of CRMod"},
             "CRTomo": {"file": "CRTomo-2", "sha256": "sum of CRTomo"},
         }
-        batch = make_batch(self.root, [make_item(0, threads=omp_threads, stages=listed)], programs=programs)
+        items = [make_item(0, threads=omp_threads, stages=listed)]
+        batch = make_batch(self.root, items, programs=programs, container=container)
         for file, script in (("CRMod-1", model), ("CRTomo-2", invert)):
             if script is not None:
                 path = Path(batch.paths.programs, file)
@@ -128,22 +137,63 @@ def test_run_when_the_program_is_missing_then_it_is_the_programs_failure(bench: 
     assert bench.stages_seen == []
 
 
-@pytest.mark.parametrize(("why", "failure"), [("walltime", Failure.WALLTIME), ("cancelled", Failure.CANCELLED)])
-def test_run_when_it_was_ended_before_it_began_then_nothing_runs(bench: Bench, why: str, failure: Failure) -> None:
+@pytest.mark.parametrize("why", [Failure.WALLTIME, Failure.CANCELLED])
+def test_run_when_it_was_ended_before_it_began_then_nothing_runs(bench: Bench, why: Failure) -> None:
     _, result = bench.run("echo never > ../mod/volt.dat", ended_by=why)
-    assert result.failure is failure
+    assert result.failure is why
     assert bench.stages_seen == []
     assert sorted(packed(result)) == ["exe/crh.json"]
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize(("why", "failure"), [("walltime", Failure.WALLTIME), ("cancelled", Failure.CANCELLED)])
-def test_run_when_a_program_is_ended_then_it_is_not_its_own_fault(bench: Bench, why: str, failure: Failure) -> None:
+@pytest.mark.parametrize("why", [Failure.WALLTIME, Failure.CANCELLED])
+def test_run_when_a_program_is_ended_then_it_is_not_its_own_fault(bench: Bench, why: Failure) -> None:
     batch = bench.batch("exec sleep 600", "echo never")
     attempt = stages.prepare(batch, batch.items[0], 1, str(bench.scratch))
     result = stages.run(batch, attempt, bench.guard, lambda one: one.end(why))
-    assert result.failure is failure
+    assert result.failure is why
     assert len(result.event["stages"]) == 1
+
+
+@pytest.mark.timeout(30)
+def test_run_when_it_takes_too_long_then_the_reason_for_the_user_is_kept(bench: Bench) -> None:
+    batch = bench.batch("exec sleep 600")
+    attempt = stages.prepare(batch, batch.items[0], 1, str(bench.scratch))
+    result = stages.run(batch, attempt, bench.guard, lambda one: one.end(Failure.TOO_LONG, "needs more than a job"))
+    assert (result.failure, result.error) == (Failure.TOO_LONG, "needs more than a job")
+    assert result.event["stages"][0]["outcome"] == "toolong"
+
+
+def test_run_when_somebody_kills_the_program_then_it_is_a_crash_and_not_memory(bench: Bench) -> None:
+    """The kernel's count of what it killed for want of memory stays the same."""
+    _, result = bench.run("kill -KILL $$")
+    assert result.failure is Failure.CRASH
+    assert "9 (SIGKILL)" in result.error
+
+
+def test_run_when_the_kernel_has_killed_something_meanwhile_then_it_is_memory(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = iter(range(3, 9))
+    monkeypatch.setattr("crh_batch.pilot.memory_killer._count", lambda: next(counts))
+    _, result = bench.run("kill -KILL $$")
+    assert result.failure is Failure.MEMORY
+
+
+def test_run_when_a_container_is_given_then_its_words_stand_before_the_programs_path(bench: Bench) -> None:
+    """No shell in between: the words stay apart, and whole."""
+    batch = bench.batch('echo "$INSIDE" > ../mod/volt.dat', container=("env", "INSIDE=a b $(c)"))
+    attempt = stages.prepare(batch, batch.items[0], 1, str(bench.scratch))
+    stages.run(batch, attempt, bench.guard, lambda one: None)
+    assert Path(attempt.copy, "mod/volt.dat").read_text() == "a b $(c)\n"
+
+
+def test_run_when_the_container_is_missing_then_it_is_named_and_it_is_the_programs_failure(bench: Bench) -> None:
+    batch = bench.batch("echo never", container=("no-such-apptainer", "exec"))
+    attempt = stages.prepare(batch, batch.items[0], 1, str(bench.scratch))
+    result = stages.run(batch, attempt, bench.guard, lambda one: None)
+    assert result.failure is Failure.PROGRAM
+    assert "no-such-apptainer: can't be started" in result.error
 
 
 def test_run_when_it_runs_then_programs_get_their_threads_and_a_private_directory(bench: Bench) -> None:

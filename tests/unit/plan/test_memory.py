@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crh_batch.plan.memory import peak_bytes, request_bytes
+from crh_batch.plan.memory import peak_bytes
 from crh_batch.tomodir.stage import Size
 
 MB = 1 << 20
@@ -37,22 +37,3 @@ def test_peak_bytes_when_the_size_is_known_then_as_the_formula_says(
     size: Size, wavenumbers: int, threads: int, inversion: bool, expected: int
 ) -> None:
     assert peak_bytes(size, wavenumbers, threads, inversion=inversion) == expected
-
-
-@pytest.mark.parametrize(
-    ("peak", "side_by_side", "expected"),
-    [
-        # 64 MB for the pilot, 1.25 times the peak and 32 MB for each; in buckets of 256 MB.
-        (0, 1, 256 * MB),
-        (100_000_000, 1, 256 * MB),
-        (128 * MB, 1, 256 * MB),
-        (128 * MB + 1, 1, 512 * MB),
-        (100_000_000, 2, 512 * MB),
-        (1000 * MB, 1, 1536 * MB),
-        (100 * MB, 8, 1536 * MB),
-    ],
-)
-def test_request_bytes_when_a_peak_is_expected_then_with_margin_in_whole_buckets(
-    peak: int, side_by_side: int, expected: int
-) -> None:
-    assert request_bytes(peak, side_by_side) == expected

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from crh_batch.ledger.batch import Item, ItemClass
-from crh_batch.plan.order import Planned, classes_of, in_order, item_of, plan_tomodir
+from crh_batch.plan.order import Planned, SourcedInput, classes_of, in_order, item_of, plan_tomodir
 from crh_batch.plan.walltime import estimate_s
 from crh_batch.tomodir.stage import Description, Size, StageName, StageNeed
 
 SIZE = Size(nodes=1000, parameters=900, electrodes=20, bandwidth=30, data=100)
+SIZES = {"nodes": 1000, "parameters": 900, "electrodes": 20, "bandwidth": 30, "data": 100}
 MODEL = StageNeed(
     StageName.MODELLING,
     "2.5D",
@@ -86,6 +88,7 @@ def test_item_of_when_planned_then_the_pilot_finds_all_that_it_needs() -> None:
             "make_dirs": ["exe", "mod"],
             "result": "mod/volt.dat",
             "inv_dirs": [],
+            "size": SIZES,
         },
         {
             "stage": "inversion",
@@ -98,6 +101,7 @@ def test_item_of_when_planned_then_the_pilot_finds_all_that_it_needs() -> None:
             "make_dirs": ["exe", "inv"],
             "result": None,
             "inv_dirs": ["inv"],
+            "size": SIZES,
         },
     ]
     assert Item.from_line(json.dumps(json.loads(item.to_line())).encode()) == item
@@ -120,3 +124,20 @@ def test_estimate_when_a_thread_saves_no_round_then_it_saves_no_time() -> None:
 @pytest.mark.parametrize("threads", [0, 1])
 def test_estimate_when_threads_are_not_known_then_one(threads: int) -> None:
     assert estimate_s(SIZE, 9, threads, inversion=False) == estimate_s(SIZE, 9, 1, inversion=False)
+
+
+def test_in_order_when_reversed_then_shortest_and_last_path_first_inside_width_and_priority() -> None:
+    some = [
+        planned("a", 1, 5.0),
+        planned("b", 1, 5.0),
+        planned("long", 1, 50.0),
+        planned("wide", 5, 1.0),
+        replace(planned("urgent", 1, 9.0), priority=1),
+    ]
+    assert [one.path for one in in_order(some, reverse=True)] == ["wide", "urgent", "b", "a", "long"]
+
+
+def test_in_order_when_reversed_then_still_nobody_comes_before_one_that_it_waits_for() -> None:
+    source = planned("source", 1, 50.0)
+    taker = replace(planned("taker", 1, 1.0), sources=(SourcedInput("../source/inv/rho.mag", "source", "inv/rho.mag"),))
+    assert [one.path for one in in_order([taker, source], reverse=True)] == ["source", "taker"]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from crh_batch.errors import ProfileError
-from crh_batch.profile import Profile, config_directory, load_profile, profile_files
+from crh_batch.profile import Profile
+from crh_batch.profile_files import config_directory, load_profile, profile_files
 
 
 @pytest.fixture
@@ -120,14 +121,22 @@ def test_load_profile_when_a_value_is_of_the_wrong_kind_then_it_says_what_it_mus
         ('partition = "work\\n#SBATCH --account=other"', "partition"),
         ('account = "a\\u0000b"', "account"),
         ('setup = ["a\\nb"]', "setup"),
+        ('extra_directives = ["#SBATCH -A x\\rrm"]', "extra_directives"),
+        ('partition = "work --uid=0"', "partition"),
+        ('account = "two words"', "account"),
+        ('container = "apptainer exec \\"open"', "container"),
+        ("memory_mb = 5\nmax_memory_mb = 4", "memory_mb"),
+        ("warn_s = 60\ntime_minutes = 1", "warn_s"),
+        ("whole_nodes = true\ncores = 4\nmax_threads = 8", "max_threads"),
     ],
 )
-def test_load_profile_when_a_value_cannot_be_used_then_the_key_is_named(root: Path, line: str, key: str) -> None:
-    write_surveys(root, line + "\n")
+def test_load_profile_when_a_value_cannot_be_used_then_file_and_key_are_named(root: Path, line: str, key: str) -> None:
+    path = write_surveys(root, line + "\n")
     with pytest.raises(ProfileError) as caught:
         load_profile(str(root))
     assert caught.value.key == key
-    assert caught.value.message.startswith(key)
+    assert caught.value.message.startswith(f"{path}: {key}")
+    assert caught.value.file == str(path)
     assert caught.value.next_step
 
 
@@ -144,6 +153,21 @@ def test_load_profile_when_a_directory_stands_there_then_it_is_named(root: Path)
     (root / "crh-batch.toml").mkdir()
     with pytest.raises(ProfileError, match="Is a directory"):
         load_profile(str(root))
+
+
+def test_load_profile_when_a_word_is_misspelt_then_the_nearest_is_named(root: Path) -> None:
+    write_surveys(root, 'memory = "mem_per_cpu"\n')
+    with pytest.raises(ProfileError) as caught:
+        load_profile(str(root))
+    assert "Did you mean 'mem-per-cpu'?" in caught.value.next_step
+
+
+def test_load_profile_when_keys_of_two_files_contradict_each_other_then_the_file_of_the_named_key(root: Path) -> None:
+    users = write_users(root, "warn_s = 600\n")
+    write_surveys(root, "time_minutes = 5\n")
+    with pytest.raises(ProfileError, match="not shorter than the time limit of 5 minutes") as caught:
+        load_profile(str(root))
+    assert caught.value.file == str(users)
 
 
 def test_load_profile_when_an_override_cannot_be_used_then_the_key_is_named(root: Path) -> None:

@@ -19,7 +19,8 @@ from crh_batch.report.outputs import read_outputs
 from crh_batch.report.states import Row, Status, count, status_of
 from unit.ledger.making import INVERSION, MODELLING, begin, finish, make_batch, make_item, make_names
 
-READY, RUNNING, DONE, FAILED, HELD, COLLECTED, MOVED = StateName
+READY, RUNNING, DONE, FAILED, HELD = (StateName(name) for name in ("ready", "running", "done", "failed", "held"))
+COLLECTED, MOVED = StateName.COLLECTED, StateName.MOVED
 
 
 def everything(batch: Batch) -> Status:
@@ -157,9 +158,10 @@ def test_status_json_when_printed_then_these_keys(tmp_path: Path) -> None:
         "schema": 1,
         "batch": batch.batch_id,
         "root": str(tmp_path),
-        "counts": {"ready": 1, "running": 0, "done": 0, "failed": 1, "held": 0, "collected": 0},
+        "counts": {"ready": 1, "running": 0, "done": 0, "failed": 1, "held": 0, "waiting": 0, "collected": 0},
         "failures": {"input": 1},
         "complete": False,
+        "held": False,
         "tomodirs": [
             {
                 "path": "td0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable, UnreadableAnswer
+from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
 from crh_batch.schedulers.base import ArrayScript, JobRow, JobState
@@ -12,9 +12,6 @@ from crh_batch.schedulers.slurm import (
     cancel_argv,
     directives,
     expand_tasks,
-    nodes_argv,
-    parse_cores,
-    parse_max_array_size,
     parse_sacct,
     parse_squeue,
     parse_submitted,
@@ -252,50 +249,3 @@ def test_argv_when_made_then_nothing_is_left_to_a_shell() -> None:
         "--format=JobID,State,JobName",
     ]
     assert cancel_argv(["1", "2"]) == ["scancel", "1", "2"]
-    assert nodes_argv("") == ["sinfo", "--noheader", "--format=%P|%c|%m"]
-    assert nodes_argv("work") == ["sinfo", "--noheader", "--format=%P|%c|%m", "--partition=work"]
-
-
-@pytest.mark.parametrize(
-    ("stdout", "size"),
-    [
-        ("MaxArraySize            = 1001\n", 1001),
-        ("A = 1\nMaxArraySize=75000\nB = 2\n", 75000),
-        ("NotMaxArraySize = 5\n", 1001),
-        ("", 1001),
-    ],
-)
-def test_parse_max_array_size_when_the_configuration_comes_then_the_number_of_tasks(stdout: str, size: int) -> None:
-    assert parse_max_array_size(done(stdout)) == size
-
-
-def test_parse_max_array_size_when_arrays_are_switched_off_then_it_says_so() -> None:
-    with pytest.raises(UnreadableAnswer, match="switched off"):
-        parse_max_array_size(done("MaxArraySize = 0\n"))
-
-
-@pytest.mark.parametrize("exit_status", [1, None])
-def test_parse_max_array_size_when_it_failed_then_unreachable(exit_status: int | None) -> None:
-    with pytest.raises(Unreachable):
-        parse_max_array_size(done("", "", exit_status))
-
-
-@pytest.mark.parametrize(
-    ("partition", "cores"),
-    [("", 128), ("fat", 256), ("short", 128)],
-)
-def test_parse_cores_when_nodes_differ_then_the_largest_of_the_partition(partition: str, cores: int) -> None:
-    listings = {
-        "": "work*|64|256000\nwork*|128|512000\nfat|256|2000000\n",
-        "fat": "fat|256|2000000\nfat|64+|2000000\n",
-        # sinfo prints a plus where nodes of one row differ.
-        "short": "short|128+|256000+\nbanner\n",
-    }
-    assert parse_cores(done(listings[partition]), partition) == cores
-
-
-def test_parse_cores_when_nothing_is_known_then_zero() -> None:
-    assert parse_cores(done(""), "") == 0
-    assert parse_cores(done("work|64|256000\n"), "") == 0, "there is no default partition"
-    assert parse_cores(done("work*|n/a|256000\n"), "") == 0
-    assert parse_cores(done("work*|64|256000\n", exit_status=1), "") == 0

@@ -11,14 +11,13 @@ from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.schedulers.base import JobRow, JobState
 from crh_batch.schedulers.slurm import (
-    last_words,
-    parse_cores,
-    parse_max_array_size,
     parse_sacct,
     parse_squeue,
     parse_submitted,
     sacct_argv,
 )
+from crh_batch.schedulers.slurm_site import parse_max_array_size
+from crh_batch.schedulers.slurm_words import last_words
 
 RECORDED = Path(__file__).parents[2] / "recorded" / "slurm"
 PENDING, RUNNING, ENDED, UNKNOWN = JobState
@@ -298,22 +297,6 @@ def test_config_when_asked_then_max_array_size(case: str) -> None:
 def test_config_when_the_controller_is_down_then_unreachable() -> None:
     with pytest.raises(Unreachable, match="Unable to contact slurm controller"):
         parse_max_array_size(recorded("scontrol-show-config-controller-down"))
-
-
-@pytest.mark.parametrize(
-    ("case", "partition", "cores"),
-    [
-        ("sinfo-partitions", "", 4),
-        ("sinfo-partitions", "short", 4),
-        ("sinfo-node-down", "", 4),
-        ("sinfo-node-silent", "", 4),
-        ("sinfo-node-drained-partition-down", "", 4),
-        ("sinfo-controller-down", "", 0),
-        ("sinfo-version", "", 0),
-    ],
-)
-def test_sinfo_when_asked_then_the_cores_of_the_largest_node(case: str, partition: str, cores: int) -> None:
-    assert parse_cores(recorded(case), partition) == cores
 
 
 @pytest.mark.parametrize(

@@ -132,16 +132,43 @@ def test_outside_reference_when_absolute_then_it_stays_absolute(modelled: Path, 
         describe(str(modelled))
 
 
-@pytest.mark.parametrize(("number", "settings"), [(8, {}), (2, {}), (7, {6: "T", 8: "../m0", 9: "../f0"})])
-def test_outside_reference_when_missing_then_it_is_refused(
+def test_mesh_when_missing_outside_then_it_is_refused(modelled: Path, set_line: SetLine) -> None:
+    set_line(modelled / "exe" / "crtomo.cfg", 2, "../../time0/grid/elem.dat")
+    with pytest.raises(OutsideReference, match=r"\.\./\.\./time0/grid/elem\.dat") as caught:
+        describe(str(modelled))
+    assert caught.value.path.endswith("time0/grid/elem.dat")
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize(("number", "settings"), [(8, {}), (7, {6: "T", 8: "../m0", 9: "../f0"}), (4, {})])
+def test_result_when_missing_outside_then_it_is_an_input_and_absent(
     modelled: Path, set_line: SetLine, number: int, settings: dict[int, str]
 ) -> None:
+    """Another tomodir may be about to make it, so whether that is a fault is not known here."""
+    for name in ("m0", "f0"):
+        (modelled / name).touch()
     for line, text in {**settings, number: "../../time0/inv/rho05.mag"}.items():
         set_line(modelled / "exe" / "crtomo.cfg", line, text)
-    with pytest.raises(OutsideReference, match=r"\.\./\.\./time0/inv/rho05\.mag") as caught:
-        describe(str(modelled))
-    assert caught.value.path.endswith("time0/inv/rho05.mag")
-    assert caught.value.next_step
+    stage = only_stage(modelled)
+    assert stage.outside == ("../time0/inv/rho05.mag",)
+    assert "../time0/inv/rho05.mag" in stage.inputs
+    ((name, wrong),) = stage.absent
+    assert name == "../time0/inv/rho05.mag"
+    assert "crtomo.cfg names ../../time0/inv/rho05.mag, which can't be read" in wrong
+    assert "Make " in wrong
+    assert stage.measurements == (name if number == 4 else "")
+
+
+def test_volt_of_another_tomodir_when_cut_short_then_it_is_absent(modelled: Path, set_line: SetLine) -> None:
+    other = modelled.parent / "time0"
+    other.mkdir()
+    whole = (modelled / "mod" / "volt.dat").read_text()
+    (other / "volt.dat").write_text(whole[: len(whole) // 2])
+    set_line(modelled / "exe" / "crtomo.cfg", 4, "../../time0/volt.dat")
+    stage = only_stage(modelled)
+    assert [name for name, _ in stage.absent] == ["../time0/volt.dat"]
+    (other / "volt.dat").write_text(whole)
+    assert only_stage(modelled).absent == ()
 
 
 def test_prior_when_missing_inside_then_the_reason_says_that_crtomo_does_without(

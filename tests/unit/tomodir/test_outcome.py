@@ -147,6 +147,15 @@ def test_allocation_when_it_fails_then_memory_ran_out(tomodir: Path, status: int
     assert found.error.splitlines()[0] == stderr.splitlines()[0]
 
 
+@pytest.mark.parametrize(("is_limited", "failure"), [(True, "memory"), (False, "crash")])
+def test_threads_when_none_can_be_made_then_memory_if_it_is_limited(
+    tomodir: Path, is_limited: bool, failure: str
+) -> None:
+    """CRMod 2.5D with OMP_NUM_THREADS=5 under an h_vmem of 80 MB (seen)."""
+    ended = Exit(1, "libgomp: Thread creation failed: Resource temporarily unavailable\n", is_limited=is_limited)
+    assert judge_crmod(str(tomodir), ended, MODELLING).failure == failure
+
+
 @pytest.mark.parametrize(
     ("subject", "number", "text", "failure"),
     [

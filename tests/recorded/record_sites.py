@@ -1,0 +1,109 @@
+"""Records what real schedulers tell of their site, into ``sites/<case>/``, in the form of record_slurm.py.
+
+As root, with the packages of ``.ci/install-debian-packages schedulers``::
+
+    python tests/recorded/record_sites.py
+
+It takes half a minute. The questions are those that the program asks: crh_batch/schedulers/*_site.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+for place in (HERE, HERE.parent, HERE.parent.parent):
+    sys.path.insert(0, str(place))
+
+from clusters.sge_cluster import SgeCluster  # noqa: E402
+from clusters.slurm_cluster import SlurmCluster  # noqa: E402
+from crh_batch.hosts.base import Completed  # noqa: E402
+from crh_batch.schedulers import sge_site, slurm_site  # noqa: E402
+from recorded.recording import SURVEY, neutral_machine  # noqa: E402
+
+CASES = HERE / "sites"
+
+
+def record(case: str, argv: Sequence[str], env: Mapping[str, str], version: str) -> Completed:
+    """Run a command, keep it under the name of ``case``, and return how it ended."""
+    done = subprocess.run(
+        list(argv),
+        cwd=SURVEY,
+        env={"PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    folder = CASES / case
+    folder.mkdir(parents=True)
+    (folder / "argv.json").write_text(json.dumps(list(argv), indent=1) + "\n")
+    (folder / "exit_status").write_text(f"{done.returncode}\n")
+    (folder / "stdout").write_bytes(done.stdout)
+    (folder / "stderr").write_bytes(done.stderr)
+    (folder / "version").write_text(version)
+    print(f"{case}: {done.returncode}", flush=True)
+    return Completed(tuple(argv), done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def record_slurm(base: Path) -> None:
+    """A site with features, a partition of whole nodes, one that is down and one that is hidden; then a plain one."""
+    with SlurmCluster(accounting=True, base=base) as slurm:
+        version = slurm.run(["sinfo", "--version"]).stdout
+        for argv in (
+            ["scontrol", "update", "nodename=n1", "availablefeatures=avx2,fat", "activefeatures=avx2,fat"],
+            ["scontrol", "update", "nodename=n2", "availablefeatures=avx2", "activefeatures=avx2"],
+            ["scontrol", "create", "partitionname=whole", "nodes=n1", "oversubscribe=exclusive", "maxtime=7-12:30:00"],
+            ["scontrol", "create", "partitionname=closed", "nodes=n2,n3", "state=down", "maxtime=infinite"],
+            ["sacctmgr", "--immediate", "add", "qos", "long"],
+            ["sacctmgr", "--immediate", "add", "account", "geo42"],
+            ["sacctmgr", "--immediate", "add", "user", "root", "account=geo42", "qos=normal,long"],
+        ):
+            slurm.run(argv)
+        answers = [
+            record(f"slurm-{name}", argv, slurm.env, version)
+            for name, argv in zip(("config", "partitions", "associations"), slurm_site.questions([], "root"))
+        ]
+        assert not slurm_site.questions(answers, "root")
+        record("slurm-partitions-named", slurm_site.partitions_argv(["short", "closed"]), slurm.env, version)
+        record("slurm-partitions-one-unknown", slurm_site.partitions_argv(["short", "none"]), slurm.env, version)
+        record("slurm-partitions-unknown", slurm_site.partitions_argv(["none"]), slurm.env, version)
+        *_, others = slurm_site.questions([], "nobody")
+        record("slurm-associations-none", others, slurm.env, version)
+        slurm.stop_controller()
+        record("slurm-partitions-controller-down", slurm_site.partitions_argv(), slurm.env, version)
+    with SlurmCluster(accounting=False, base=base, overrides={"SelectTypeParameters": "CR_Core"}) as slurm:
+        for name, argv in zip(("config", "partitions", "associations"), slurm_site.questions([], "root")):
+            record(f"slurm-{name}-accounting-off", argv, slurm.env, version)
+
+
+def record_sge(base: Path) -> None:
+    """A site with two queues, two parallel environments and a counted h_vmem."""
+    with SgeCluster(base=base) as sge:
+        first = sge_site.questions([], "root")
+        names = ("config", "queues", "hosts", "complexes", "environments", "projects", "help")
+        answers = [record(f"sge-{name}", argv, sge.env, "SGE 8.1.9\n") for name, argv in zip(names, first, strict=True)]
+        for argv in sge_site.questions(answers, "root"):
+            answers.append(record(f"sge-environment-{argv[-1]}", argv, sge.env, "SGE 8.1.9\n"))
+        record("sge-environment-unknown", ["qconf", "-sp", "none"], sge.env, "SGE 8.1.9\n")
+        sge.stop_controller()
+        record("sge-config-master-down", list(sge_site.CONFIG_ARGV), sge.env, "SGE 8.1.9\n")
+
+
+def main() -> None:
+    """Record all cases."""
+    shutil.rmtree(CASES, ignore_errors=True)
+    with neutral_machine():
+        record_slurm(Path("/srv/slurm"))
+        record_sge(Path("/srv/sge"))
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    main()
