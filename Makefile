@@ -8,14 +8,17 @@ PYTHON ?=
 DEMO := demo-survey-$(shell date +%Y%m%d-%H%M%S)
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
+# Tests of schedulers and of killed processes wait more than they work, so there are more of them at a time than cores.
+WORKERS ?= 4
+SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test check lint unit real bed faults benchmark clean
+.PHONY: demo test check lint unit real bed faults real-and-faults benchmark clean
 
 demo: $(VENV)/.installed programs
 	$(BIN)/crh-batch demo $(DEMO)
 	cd $(DEMO) && ../$(BIN)/crh-batch run -j $(JOBS)
 
-test: lint unit real faults
+test: lint unit real-and-faults
 
 check: lint unit
 
@@ -26,17 +29,20 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/.installed-dev programs
-	$(PYTEST) tests/unit
+	$(PYTEST) tests/unit --numprocesses 2
 
 real: $(VENV)/.installed-dev programs schedulers
-	$(PYTEST) tests/real -m "not bed"
+	$(PYTEST) tests/real -m "not bed" $(SIDE_BY_SIDE)
 
 # The test bed itself, and the facts about the schedulers that the job scripts rely on: after a change of either.
 bed: $(VENV)/.installed-dev schedulers
 	$(PYTEST) tests/real -m bed
 
 faults: $(VENV)/.installed-dev programs
-	$(PYTEST) tests/faults
+	$(PYTEST) tests/faults $(SIDE_BY_SIDE)
+
+real-and-faults: $(VENV)/.installed-dev programs schedulers
+	$(PYTEST) tests/real tests/faults -m "not bed" $(SIDE_BY_SIDE)
 
 benchmark: $(VENV)/.installed-dev programs
 	$(BIN)/python benchmarks/overhead.py

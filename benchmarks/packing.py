@@ -22,17 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crh_batch.demo import TomodirSpec, write_tomodir
-from crh_batch.ledger.batch import (
-    Batch,
-    Item,
-    ItemClass,
-    Settings,
-    batches_of,
-    new_batch,
-    write_items,
-    write_settings,
-)
+from crh_batch.ledger.batch import Batch, batches_of, new_batch
+from crh_batch.ledger.items import Item, write_items
 from crh_batch.ledger.session import list_sessions, read_events, read_header
+from crh_batch.ledger.settings import ItemClass, Settings, write_settings
 
 WIDE = 4
 

@@ -15,13 +15,15 @@ import crh_batch
 from crh_batch.engines.programs import find_program, freeze_pilot, freeze_programs
 from crh_batch.errors import Busy, CrhBatchError
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Settings, new_batch, write_items, write_settings
+from crh_batch.ledger.batch import Batch, new_batch
 from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.identity import login_name, this_process
+from crh_batch.ledger.items import write_items
 from crh_batch.ledger.memory import NOTHING_KNOWN, MemoryRule
 from crh_batch.ledger.names import RetryPolicy
 from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.registration import Registration, read_registration, register, remove_registration, sim_type_of
+from crh_batch.ledger.settings import Settings, write_settings
 from crh_batch.plan.order import PROGRAMS, Planned, after_of, classes_of, ids_of, in_order, item_of
 from crh_batch.plan.wishes import NO_WISHES, Wishes
 from crh_batch.profile import Profile

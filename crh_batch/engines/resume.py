@@ -16,12 +16,13 @@ from crh_batch.engines.living import Living
 from crh_batch.engines.pilots import send_again, settle_intents
 from crh_batch.engines.target import is_over
 from crh_batch.hosts.base import Host
-from crh_batch.ledger.batch import Batch, ItemClass
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
 from crh_batch.ledger.custody import Custody, custody_of
 from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.lost import Recovery, open_claims, recover_lost
 from crh_batch.ledger.names import StateName, states
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.ledger.submissions import Submission, read_submissions
 from crh_batch.ledger.waiting import Waits
 from crh_batch.plan.arrays import ALL_WIDTHS, ArrayRequest, ClassWork

@@ -12,13 +12,15 @@ import os
 from contextlib import ExitStack
 
 from crh_batch.errors import Busy, CrhBatchError
-from crh_batch.ledger.batch import Batch, Item, counts, read_settings, write_items
+from crh_batch.ledger.batch import Batch, counts
 from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.inputs import changed_inputs
+from crh_batch.ledger.items import Item, write_items
 from crh_batch.ledger.names import Failure, Marks, StateName, fail_mark, gather, list_shard
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
 from crh_batch.ledger.registration import Registration, read_registration, remove_registration
 from crh_batch.ledger.session import Session, holder_of, read_events
+from crh_batch.ledger.settings import read_settings
 from crh_batch.ledger.sources import collected_sources
 
 _FORCE = "If nobody is at work on it, repeat with --force."

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import StateName, states
 
 Counts = Counter[StateName]

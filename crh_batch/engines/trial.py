@@ -20,8 +20,9 @@ from crh_batch.engines.trial_directory import last_lines, read_json, trial_direc
 from crh_batch.errors import HostError, ProgramMissing, SchedulerError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Settings, write_settings
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.settings import Settings, write_settings
 from crh_batch.ledger.submissions import Submission
 from crh_batch.pilot.trial import ALONE, HERE, PEER_S, RESULT, SIGNAL_S, TRIAL
 from crh_batch.plan.arrays import ClassWork

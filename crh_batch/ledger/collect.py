@@ -26,9 +26,10 @@ from typing import Any, Callable
 
 from crh_batch.errors import CrhBatchError, LedgerError, TomodirError
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.inputs import changed_inputs
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.pack import Record, open_record
 from crh_batch.ledger.paths import PROVENANCE

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from crh_batch.errors import TomodirError
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.inputs import sha256_of
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.paths import PROVENANCE, program_log
 
 TEMPORARY_PREFIX = ".crh-"

@@ -6,7 +6,8 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 
 from crh_batch.errors import TomodirError
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 
 
 def levels(item_ids: Sequence[int], after: Mapping[int, Sequence[int]]) -> list[list[int]]:

@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from crh_batch.ledger.batch import Batch, ItemClass
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.paths import SHARD_SIZE
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.ledger.steering import Notices
 from crh_batch.ledger.waiting import Waits
 

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 
-from crh_batch.ledger.batch import Item
+from crh_batch.ledger.items import Item
 
 # How long programs may go on after a warning signal of which nobody said how long before the end it comes.
 NOTICE_S = 20.0

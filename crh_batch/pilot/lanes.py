@@ -12,7 +12,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from crh_batch.ledger.batch import Batch, Item, ItemClass
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.pilot.chooser import Candidate, Chooser
 from crh_batch.pilot.idling import Idling
 from crh_batch.pilot.packing import Offer, Packing

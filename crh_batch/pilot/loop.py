@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from crh_batch.errors import CrhBatchError, LedgerError
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import Failure, claim_mark
 from crh_batch.ledger.pack import PackWriter
 from crh_batch.ledger.session import Session

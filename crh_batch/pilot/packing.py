@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
-from crh_batch.ledger.batch import Item
+from crh_batch.ledger.items import Item
 from crh_batch.pilot.chooser import Candidate
 from crh_batch.pilot.room import Room
 

@@ -16,7 +16,8 @@ from typing import Any
 
 from crh_batch.errors import CrhBatchError, DataError, LedgerError, TomodirError
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.pack import Record, open_record
 from crh_batch.ledger.paths import PROVENANCE
 from crh_batch.ledger.session import holder_of, read_events

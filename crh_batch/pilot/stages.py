@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from crh_batch.errors import CrhBatchError
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import Failure
 from crh_batch.ledger.pack import PackedFile
 from crh_batch.ledger.paths import PROVENANCE, program_log

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from crh_batch.errors import CrhBatchError
-from crh_batch.ledger.batch import Batch, Item, counts
+from crh_batch.ledger.batch import Batch, counts
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import State, StateName, states
 from crh_batch.ledger.registration import read_registration
 from crh_batch.plan.order import Planned

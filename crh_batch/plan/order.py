@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from crh_batch.ledger.batch import Item, ItemClass
+from crh_batch.ledger.items import Item
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.plan.graph import dependents, topological
 from crh_batch.plan.memory import peak_bytes
 from crh_batch.plan.threads import threads_for

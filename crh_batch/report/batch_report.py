@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 
 from crh_batch.engines.target import Target
-from crh_batch.ledger.batch import Item
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import Failure, StateName, marks_of
 from crh_batch.ledger.session import SessionHeader
 from crh_batch.report.figures import BatchReport, ClassReport, HostReport

@@ -19,8 +19,10 @@ from conftest import tree_sums, wait_until
 from crh_batch.demo import write_small_models
 from crh_batch.engines.programs import freeze_pilot
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Item, ItemClass, Settings, new_batch, write_items, write_settings
+from crh_batch.ledger.batch import Batch, new_batch
+from crh_batch.ledger.items import Item, write_items
 from crh_batch.ledger.names import RetryPolicy
+from crh_batch.ledger.settings import ItemClass, Settings, write_settings
 
 RESULT = "mod/volt.dat"
 _NAME = re.compile(r"(\d{6})\.(.+)\Z")

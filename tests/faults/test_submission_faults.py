@@ -24,7 +24,8 @@ from crh_batch.engines import pilots
 from crh_batch.engines.array import ArrayEngine
 from crh_batch.engines.resume import resume
 from crh_batch.errors import CrhBatchError
-from crh_batch.ledger.batch import Batch, ItemClass, write_settings
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.settings import ItemClass, write_settings
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.profile import Profile
 from crh_batch.schedulers.slurm import Slurm

@@ -77,20 +77,17 @@ def test_deadline_ends_the_work_and_submitting_again_goes_on(cluster: Cluster, t
     write_demo(survey, WRITTEN)
     (survey / "crh-batch.toml").write_text("time_minutes = 2\nwarn_s = 5\nmax_threads = 1\nmax_pilots = 1\n")
     # Twenty seconds are kept for the end.
-    deadline = int(time.time()) + 28
+    deadline = int(time.time()) + 32
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(deadline))
     crh("submit", *ONLY, "--deadline", text, cwd=survey, local=False)
     batch = Batch(batches_of(str(survey))[-1])
     cluster.wait_for_end(read_submissions(batch.paths)[0].job_id, timeout_s=60)
     counts = json.loads(crh("status", "--json", cwd=survey, local=False, code=None).stdout)["counts"]
     assert counts["ready"] and counts["ready"] + counts["done"] == TOMODIRS, "unfinished ones are ready, uncharged"
-    whys = [
-        event["why"]
-        for token in list_sessions(batch.paths)
-        for event in read_events(batch.paths, token)
-        if event["event"] == "end"
-    ]
-    assert whys == ["the deadline"]
+    events = [event for token in list_sessions(batch.paths) for event in read_events(batch.paths, token)]
+    assert all(event["time"] < deadline for event in events), "nothing goes on after it"
+    # On a busy machine a pilot may begin so late that nothing fits any more.
+    assert {event["why"] for event in events if event["event"] == "end"} <= {"the deadline", "nothing left to do"}
 
     time.sleep(max(0.0, deadline - time.time()) + 1)
     crh("submit", *ONLY, "--wait", "--collect", cwd=survey, local=False)

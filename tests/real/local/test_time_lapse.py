@@ -200,6 +200,11 @@ def test_pilots_when_six_wait_for_one_then_three_share_them_as_soon_as_it_is_don
     wait_until("somebody runs time0", lambda: counts(crh, root) == {"running": 1, "waiting": 6}, pause_s=0.2)
     assert [pilot.poll() for pilot in pilots] == [None, None], "they have nothing to do, and stay"
     gate.touch()
+    wait_until("time0 is done", lambda: os.path.lexists(batch.paths.name(0, "done")))
+    # They look again after some seconds, and these runs are short.
+    gate.unlink()
+    wait_until("all three have work", lambda: len(holders(batch)) == 3, pause_s=0.2)
+    gate.touch()
     for pilot in pilots:
         assert pilot.wait(60) == 0
     wait_until("all is done", lambda: counts(crh, root) == {"done": 7}, pause_s=0.2)
@@ -207,8 +212,12 @@ def test_pilots_when_six_wait_for_one_then_three_share_them_as_soon_as_it_is_don
     assert {f"time{n}": results_in(root / f"time{n}") for n in range(7)} == expected(
         tmp_path, programs, 7, fan_out=True
     )
-    tokens = {holder_of(batch.paths.name(number, "done")) for number in range(1, 7)}
-    assert len(tokens) > 1, "not one pilot alone"
+
+
+def holders(batch: Batch) -> set[str]:
+    """Return the sessions that have begun anything."""
+    found = (holder_of(batch.paths.name(item_id, "claim.001")) for item_id in batch.items.ids)
+    return {token for token in found if token}
 
 
 def test_pilot_when_killed_in_the_chain_then_the_next_one_goes_on_from_the_packs(

@@ -13,8 +13,9 @@ from crh_batch.engines.resume import resume
 from crh_batch.engines.sending import write_script
 from crh_batch.errors import SchedulerError
 from crh_batch.hosts.base import Completed
-from crh_batch.ledger.batch import Batch, ItemClass, write_settings
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import custody_of
+from crh_batch.ledger.settings import ItemClass, write_settings
 from crh_batch.ledger.submissions import read_submissions, record_intent
 from crh_batch.profile import Profile
 from crh_batch.schedulers.slurm import Slurm

@@ -13,12 +13,13 @@ from crh_batch.engines.resume import resume
 from crh_batch.engines.target import is_over
 from crh_batch.engines.wait import lives
 from crh_batch.errors import Busy, Unreachable
-from crh_batch.ledger.batch import Batch, ItemClass
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.memory import NOTHING_KNOWN
 from crh_batch.ledger.names import StateName
 from crh_batch.ledger.session import Job, Session
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.ledger.submissions import (
     read_submissions,
     record_intent,

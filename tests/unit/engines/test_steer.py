@@ -12,12 +12,13 @@ import pytest
 from crh_batch.engines.steer import Retried, cancel, hold, release, retry
 from crh_batch.engines.target import Target
 from crh_batch.errors import Busy, SchedulerError
-from crh_batch.ledger.batch import Batch, ItemClass
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.names import Failure, RetryPolicy, StateName, list_shard, states
 from crh_batch.ledger.registration import read_registration, register
 from crh_batch.ledger.session import read_events
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.ledger.submissions import record_intent, record_submitted
 from crh_batch.pilot.chooser import Chooser
 from unit.engines.told import SQUEUE_SILENT, ToldHost, said

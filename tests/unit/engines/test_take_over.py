@@ -14,13 +14,15 @@ import pytest
 
 from crh_batch.engines.take_over import TakeOver
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Settings, counts, new_batch, write_items, write_settings
+from crh_batch.ledger.batch import Batch, counts, new_batch
 from crh_batch.ledger.custody import Custody, custody_of
 from crh_batch.ledger.identity import Who, this_process
+from crh_batch.ledger.items import write_items
 from crh_batch.ledger.names import states
 from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.registration import Registration, read_registration, register
 from crh_batch.ledger.session import Session
+from crh_batch.ledger.settings import Settings, write_settings
 from unit.ledger.making import (
     ELSEWHERE,
     begin,

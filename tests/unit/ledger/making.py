@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from crh_batch.ledger.batch import Batch, Item, ItemClass, Settings, new_batch, write_items, write_settings
+from crh_batch.ledger.batch import Batch, new_batch
 from crh_batch.ledger.identity import Who, this_process
+from crh_batch.ledger.items import Item, write_items
 from crh_batch.ledger.names import RetryPolicy
 from crh_batch.ledger.pack import PackedFile, PackWriter
 from crh_batch.ledger.session import Job, Session
+from crh_batch.ledger.settings import ItemClass, Settings, write_settings
 
 MODELLING: dict[str, Any] = {
     "stage": "modelling",

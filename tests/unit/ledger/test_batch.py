@@ -14,21 +14,11 @@ import pytest
 
 from crh_batch.errors import BatchNotFound, LedgerError, NewerSchema
 from crh_batch.ledger import batch as batch_module
-from crh_batch.ledger.batch import (
-    Batch,
-    Item,
-    ItemClass,
-    Settings,
-    batches_of,
-    counts,
-    find_batches,
-    new_batch,
-    open_batch,
-    write_items,
-    write_settings,
-)
+from crh_batch.ledger.batch import Batch, batches_of, counts, find_batches, new_batch, open_batch
+from crh_batch.ledger.items import Item, Items, write_items
 from crh_batch.ledger.names import RetryPolicy
 from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.settings import ItemClass, Settings, read_settings, write_settings
 from unit.ledger.making import failing, make_batch, make_item
 
 BreakCall = Callable[[str, Callable[..., object]], None]
@@ -87,7 +77,7 @@ def test_settings_when_written_and_read_then_the_same(tmp_path: Path) -> None:
     )
     paths = new_batch(str(tmp_path), 10)
     write_settings(paths, settings)
-    assert batch_module.read_settings(paths) == settings
+    assert read_settings(paths) == settings
     data = json.loads(Path(paths.settings).read_text())
     assert data["schema"] == 1
     assert data["classes"] == [[5, 0, 3], [1, 3, 10]]
@@ -293,7 +283,7 @@ def test_items_when_a_hundred_thousand_are_indexed_then_they_are_not_all_in_memo
     """Sixteen bytes of index each."""
     lines = (json.dumps({"id": number, "path": "x" * 100}, separators=(",", ":")) for number in range(1000))
     (tmp_path / "items.jsonl").write_text("\n".join(lines) + "\n")
-    items = batch_module.Items(str(tmp_path / "items.jsonl"))
+    items = Items(str(tmp_path / "items.jsonl"))
     held: dict[str, Any] = vars(items)
     sizes = [len(value) * value.itemsize for value in held.values() if hasattr(value, "itemsize")]
     assert sum(sizes) == 16_000

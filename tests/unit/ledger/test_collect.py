@@ -18,11 +18,12 @@ import pytest
 
 from crh_batch.errors import LedgerError, PackDamaged, TomodirError
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
 from crh_batch.ledger.inputs import changed_inputs
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.registration import read_registration, register
 from unit.ledger.making import (

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.registration import register
 from unit.ledger.making import INVERSION, begin, finish, make_batch, make_item, write_files
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from crh_batch.ledger.batch import Settings
 from crh_batch.ledger.memory import PILOT_BYTES, MemoryRule
+from crh_batch.ledger.settings import Settings
 
 MB = 1 << 20
 

@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crh_batch.ledger.batch import Batch, Item, Settings
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import State, StateName, states
+from crh_batch.ledger.settings import Settings
 from crh_batch.ledger.sources import levels
 from crh_batch.ledger.waiting import Waits
 from unit.ledger.making import make_batch, make_item, make_names

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from crh_batch.ledger.batch import Item
+from crh_batch.ledger.items import Item
 from crh_batch.pilot.chooser import Candidate
 from crh_batch.pilot.packing import PATIENCE_S, Offer, Packing
 from crh_batch.pilot.room import Place, Room

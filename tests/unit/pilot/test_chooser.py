@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from crh_batch.ledger.batch import Batch, ItemClass
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import states
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.pilot.chooser import Candidate, Chooser
 from unit.ledger.making import make_batch, make_item, make_names
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from crh_batch.errors import DataError, LedgerError, TomodirError
-from crh_batch.ledger.batch import Batch, Item
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.items import Item
 from crh_batch.pilot.sources import sourced_names, take_results
 from crh_batch.pilot.staging import stage_inputs
 from unit.ledger.making import INVERSION, finish, make_batch, make_item, make_names, write_files

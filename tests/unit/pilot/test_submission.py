@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from crh_batch.ledger.batch import Batch, write_settings
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.session import Job, Session
+from crh_batch.ledger.settings import write_settings
 from crh_batch.ledger.submissions import record_intent
 from crh_batch.pilot import submission
 from crh_batch.pilot.submission import deadline_of, job_of_same_submission

@@ -17,8 +17,8 @@ import pytest
 from conftest import wait_until
 from crh_batch.engines.programs import pilot_archive
 from crh_batch.ledger import durable
-from crh_batch.ledger.batch import Settings, write_settings
 from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.settings import Settings, write_settings
 from crh_batch.pilot.node_facts import core_facts, memory_facts, program_facts, scratch_facts
 from crh_batch.pilot.trial import ALONE, HERE, RESULT, TRIAL
 

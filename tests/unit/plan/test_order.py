@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from crh_batch.ledger.batch import Item, ItemClass
+from crh_batch.ledger.items import Item
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.plan.order import Planned, SourcedInput, classes_of, in_order, item_of, plan_tomodir
 from crh_batch.plan.walltime import estimate_s
 from crh_batch.tomodir.stage import Description, Size, StageName, StageNeed

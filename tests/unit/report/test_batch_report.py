@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from crh_batch.engines.target import Target
-from crh_batch.ledger.batch import Batch, ItemClass
+from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import Failure
 from crh_batch.ledger.session import Job, SessionHeader
+from crh_batch.ledger.settings import ItemClass
 from crh_batch.ledger.submissions import record_intent, record_submitted
 from crh_batch.report.as_json import report_json
 from crh_batch.report.batch_report import report_on
