@@ -9,10 +9,10 @@ DEMO := demo-survey-$(shell date +%Y%m%d-%H%M%S)
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
 # Tests of schedulers and of killed processes wait more than they work, so there are more of them at a time than cores.
-WORKERS ?= 4
+WORKERS ?= 3
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test check lint unit real bed faults real-and-faults benchmark clean
+.PHONY: demo test check lint unit real bed long faults real-and-faults benchmark clean
 
 demo: $(VENV)/.installed programs
 	$(BIN)/crh-batch demo $(DEMO)
@@ -32,20 +32,25 @@ unit: $(VENV)/.installed-dev programs
 	$(PYTEST) tests/unit --numprocesses 2
 
 real: $(VENV)/.installed-dev programs schedulers
-	$(PYTEST) tests/real -m "not bed" $(SIDE_BY_SIDE)
+	$(PYTEST) tests/real -m "not bed and not long" $(SIDE_BY_SIDE)
 
 # The test bed itself, and the facts about the schedulers that the job scripts rely on: after a change of either.
 bed: $(VENV)/.installed-dev schedulers
 	$(PYTEST) tests/real -m bed
 
+# The same on more of the clusters, and the shared tomodirs on one.
+long: $(VENV)/.installed-dev programs schedulers
+	$(PYTEST) tests/real -m long $(SIDE_BY_SIDE)
+
 faults: $(VENV)/.installed-dev programs
 	$(PYTEST) tests/faults $(SIDE_BY_SIDE)
 
 real-and-faults: $(VENV)/.installed-dev programs schedulers
-	$(PYTEST) tests/real tests/faults -m "not bed" $(SIDE_BY_SIDE)
+	$(PYTEST) tests/real tests/faults -m "not bed and not long" $(SIDE_BY_SIDE)
 
 benchmark: $(VENV)/.installed-dev programs
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/packing.py
 
 # What CRMod and CRTomo need of the system, and the schedulers that the tests start.
 .PHONY: programs schedulers

@@ -123,7 +123,7 @@ def test_pilot_killed_at_25_moments(place: Path, programs: Path, crh: Crh) -> No
         rounds = list(pool.map(one_round, range(KILLS), moments(KILLS, TOMODIRS, random.Random(SEED))))
     problems = [problem for _, _, found in rounds for problem in found]
     assert not problems, "\n".join(problems)
-    assert sum(left > 0 for left, _, _ in rounds) > KILLS / 3, "many moments lie before the pilot's end"
+    assert sum(left > 0 for left, _, _ in rounds) >= 3, "several moments lie before the pilot's end"
     assert any(tried_again for _, tried_again, _ in rounds), "some kill hit a running attempt"
 
 

@@ -76,7 +76,7 @@ def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.param("slurm", marks=pytest.mark.slurm),
         pytest.param("slurm_without_accounting", marks=pytest.mark.slurm),
         pytest.param("sge", marks=pytest.mark.sge),
-        pytest.param("sge_without_accounting", marks=pytest.mark.sge),
+        pytest.param("sge_without_accounting", marks=[pytest.mark.sge, pytest.mark.long]),
     ]
 )
 def any_cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cluster:

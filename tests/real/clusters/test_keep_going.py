@@ -15,7 +15,7 @@ from crh_batch.ledger.session import list_sessions, read_events, read_header
 from crh_batch.ledger.submissions import read_submissions
 
 # Half of them in 2D, which are quick: no single one may be too long for a job on a busy machine.
-WRITTEN, TOMODIRS = 80, 40
+WRITTEN, TOMODIRS = 48, 24
 ONLY = ("--match", "_2D$")
 # Jobs that know of so much time; a third of it is kept for the end.
 JOB_S = 26
@@ -77,7 +77,7 @@ def test_deadline_ends_the_work_and_submitting_again_goes_on(cluster: Cluster, t
     write_demo(survey, WRITTEN)
     (survey / "crh-batch.toml").write_text("time_minutes = 2\nwarn_s = 5\nmax_threads = 1\nmax_pilots = 1\n")
     # Twenty seconds are kept for the end.
-    deadline = int(time.time()) + 32
+    deadline = int(time.time()) + 27
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(deadline))
     crh("submit", *ONLY, "--deadline", text, cwd=survey, local=False)
     batch = Batch(batches_of(str(survey))[-1])

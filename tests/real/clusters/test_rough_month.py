@@ -17,6 +17,7 @@ import pytest
 
 from clusters.at_hand import put_at_hand
 from clusters.cluster import Cluster
+from clusters.machine import can_limit_memory
 from clusters.packages import need_slurm
 from clusters.slurm_cluster import SlurmCluster
 from conftest import Crh, tree_sums, wait_until
@@ -106,7 +107,8 @@ def test_sixty_tomodirs_survive_a_rough_month(rough: Rough, tmp_path: Path, crh:
     assert not list(survey.glob("line*/*.crh")), "nothing is left registered"
     found = names(survey)
     assert found["done"] == found["collected"] == TOMODIRS
-    assert found["fail lost"] and found["fail memory"], f"the month was not rough: {found}"
+    assert found["fail lost"], f"the month was not rough: {found}"
+    assert found["fail memory"] or not rough.limits_memory, f"the month was not rough: {found}"
     assert "SIG" in " ".join(ends(survey)), f"no pilot was told to end: {ends(survey)}"
 
 
@@ -132,6 +134,7 @@ class Rough:
 
     cluster: Cluster
     profile: str
+    limits_memory: bool = True
 
 
 @pytest.fixture(params=[pytest.param("slurm", marks=pytest.mark.slurm), pytest.param("sge", marks=pytest.mark.sge)])
@@ -140,6 +143,7 @@ def rough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield Rough(request.getfixturevalue("sge_env"), 'memory_resource = "h_vmem"\nmemory_mb = 80\n')
         return
     need_slurm()
-    with SlurmCluster(accounting=True, memory_limits=True) as cluster:
+    limits_memory = can_limit_memory()
+    with SlurmCluster(accounting=True, memory_limits=limits_memory) as cluster:
         put_at_hand(cluster, monkeypatch)
-        yield Rough(cluster, "memory_mb = 80\n")
+        yield Rough(cluster, "memory_mb = 80\n", limits_memory)

@@ -23,7 +23,7 @@ from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.session import list_sessions, read_header
 from crh_batch.ledger.submissions import read_submissions
 
-TRIALS = int(os.environ.get("CRH_BATCH_REAL_TRIALS", "6"))
+TRIALS = int(os.environ.get("CRH_BATCH_REAL_TRIALS", "4"))
 SEED = int(os.environ.get("CRH_BATCH_SEED", "1"))
 COMMANDS = {"slurm": ("sbatch", "squeue"), "sge": ("qsub", "qstat")}
 DOWN = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -114,6 +115,36 @@ def small_group() -> Iterator[tuple[str, ...]]:
     yield ("sh", "-c", f'echo $$ >{directory}/cgroup.procs && exec "$@"', "sh")
     # Processes that stayed would show here.
     directory.rmdir()
+
+
+ONE_SLOT_STARTS = """
+import sys, threading
+start = threading.Thread.start
+def refuse(thread):
+    if thread.name.startswith("slot-") and thread.name not in sys.argv[1:2]:
+        raise RuntimeError("can't start new thread")
+    start(thread)
+threading.Thread.start = refuse
+from crh_batch.pilot.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("slot", ["slot-0", "none"])
+def test_memory_when_threads_cannot_be_started_then_the_others_do_the_work_or_none_says_so(
+    survey: Path, crh: Crh, slot: str
+) -> None:
+    """As under a limit on virtual memory that the stacks of all threads don't fit into."""
+    batch = make_batch(str(survey), examine([], str(survey), most_threads=1).planned, load_profile(str(survey)), print)
+    assert batch.batch is not None
+    argv = [sys.executable, "-c", ONE_SLOT_STARTS, slot, batch.batch.paths.directory, "--cores", "2"]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    counts = json.loads(crh("status", "--json", cwd=survey).stdout)["counts"]
+    if slot == "none":
+        assert (ended.returncode, counts["ready"]) == (3, 2)
+        assert "the pilot itself is out of memory" in ended.stderr
+    else:
+        assert (ended.returncode, counts["done"]) == (0, 2), ended.stderr
 
 
 def failures(survey: Path, crh: Crh) -> list[tuple[str, str]]:

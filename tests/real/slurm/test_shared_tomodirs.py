@@ -13,7 +13,7 @@ import pytest
 from clusters.slurm_cluster import SlurmCluster
 from conftest import Crh, tree_sums
 
-pytestmark = pytest.mark.slurm
+pytestmark = [pytest.mark.slurm, pytest.mark.long]
 
 SHARED = Path(os.environ.get("CRH_BATCH_SHARED") or Path(__file__).parents[4] / "shared") / "tomodirs"
 TOO_SLOW_S = 30.0
