@@ -153,6 +153,12 @@ def open_batch(where: str, start: str = ".") -> Batch:
         found = find_batches(where or start)
         if found:
             return Batch(found[-1])
+    if where and not is_batch_id(where) and not os.path.isdir(where):
+        raise BatchNotFound(
+            f"{where}: neither a batch nor a directory",
+            "Name a batch (crh-batch status shows its name), a tomodir, or a directory that holds some.",
+            where,
+        )
     raise BatchNotFound(
         f"{where or os.path.abspath(start)}: no batch at or above this directory"
         if not is_batch_id(where)
