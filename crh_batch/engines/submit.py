@@ -108,12 +108,10 @@ def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *,
         if not freed:
             break
     take_over.close()
-    living = [one for path, one in survey.registered if path not in all_freed and _has_batch(one)]
-    return list(dict.fromkeys(os.path.abspath(one.batch_directory) for one in living))
-
-
-def _has_batch(registration: Registration) -> bool:
-    return not registration.flaw and counts(registration.batch_directory)
+    kept_by = [one for path, one in survey.registered if path not in all_freed and not one.flaw]
+    # Thousands have the same batch, which is looked for once.
+    directories = dict.fromkeys(os.path.abspath(one.batch_directory) for one in kept_by)
+    return [directory for directory in directories if counts(directory)]
 
 
 def _resume(directory: str, engine: Engine, host: Host, report: SubmitReport, *, force: bool, collect: bool) -> None:

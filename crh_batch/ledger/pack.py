@@ -185,34 +185,32 @@ def verify(path: str, record: Record) -> None:
         PackDamaged: the pack is missing, too short, or its bytes are others than those written.
     """
     digest = hashlib.sha256()
+    length = 0
+    for chunk in _chunks(path, record):
+        digest.update(chunk)
+        length += len(chunk)
+    _check_sum(path, record, length, digest.hexdigest())
+
+
+def _verified_bytes(path: str, record: Record) -> bytes:
+    content = b"".join(_chunks(path, record))
+    _check_sum(path, record, len(content), hashlib.sha256(content).hexdigest())
+    return content
+
+
+def _chunks(path: str, record: Record) -> Iterator[bytes]:
+    """Yield a record's bytes, as many of them as there are."""
     left = record.length
     try:
         with open(path, "rb") as stream:
             stream.seek(record.offset)
-            while left:
-                chunk = stream.read(min(_CHUNK, left))
-                if not chunk:
-                    break
-                digest.update(chunk)
+            while left and (chunk := stream.read(min(_CHUNK, left))):
                 left -= len(chunk)
+                yield chunk
     except FileNotFoundError:
         raise _damaged(path, record, "the pack is missing") from None
     except OSError as error:
         raise _damaged(path, record, str(error.strerror or error)) from error
-    _check_sum(path, record, record.length - left, digest.hexdigest())
-
-
-def _verified_bytes(path: str, record: Record) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            stream.seek(record.offset)
-            content = stream.read(record.length)
-    except FileNotFoundError:
-        raise _damaged(path, record, "the pack is missing") from None
-    except OSError as error:
-        raise _damaged(path, record, str(error.strerror or error)) from error
-    _check_sum(path, record, len(content), hashlib.sha256(content).hexdigest())
-    return content
 
 
 def _check_sum(path: str, record: Record, length: int, sha256: str) -> None:

@@ -4,9 +4,9 @@ As root, with the packages of ``.ci/install-debian-packages sge``::
 
     python tests/recorded/record_sge.py [NAME...]     all cases, or those with these names
 
-It takes about six minutes, most of them waiting for a master that doesn't answer. The recorded bytes are not edited.
-Instead the recorder runs in namespaces of its own where the machine is called ``login`` and the cluster lives in
-/srv/sge, so that nothing of the machine is in them; the clock is in UTC.
+It takes about six minutes, most of them waiting for a master that doesn't answer. The recorder runs in namespaces of
+its own where the machine is called ``login``, and the cluster's directory is written BASE, so that nothing of the
+machine is in the recorded bytes; they are not edited otherwise. The clock is in UTC.
 """
 
 from __future__ import annotations

@@ -25,9 +25,10 @@ from clusters.sge_cluster import SgeCluster  # noqa: E402
 from clusters.slurm_cluster import SlurmCluster  # noqa: E402
 from crh_batch.hosts.base import Completed  # noqa: E402
 from crh_batch.schedulers import sge_site, slurm_site  # noqa: E402
-from recorded.recording import SURVEY, neutral_machine  # noqa: E402
+from recorded.recording import SURVEY, neutral_machine, without  # noqa: E402
 
 CASES = HERE / "sites"
+BASES = (Path("/srv/slurm"), Path("/srv/sge"))
 
 
 def record(case: str, argv: Sequence[str], env: Mapping[str, str], version: str) -> Completed:
@@ -45,8 +46,10 @@ def record(case: str, argv: Sequence[str], env: Mapping[str, str], version: str)
     folder.mkdir(parents=True)
     (folder / "argv.json").write_text(json.dumps(list(argv), indent=1) + "\n")
     (folder / "exit_status").write_text(f"{done.returncode}\n")
-    (folder / "stdout").write_bytes(done.stdout)
-    (folder / "stderr").write_bytes(done.stderr)
+    for stream, said in (("stdout", done.stdout), ("stderr", done.stderr)):
+        for base in BASES:
+            said = without(base, said)
+        (folder / stream).write_bytes(said)
     (folder / "version").write_text(version)
     print(f"{case}: {done.returncode}", flush=True)
     return Completed(tuple(argv), done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -100,8 +103,8 @@ def main() -> None:
     """Record all cases."""
     shutil.rmtree(CASES, ignore_errors=True)
     with neutral_machine():
-        record_slurm(Path("/srv/slurm"))
-        record_sge(Path("/srv/sge"))
+        record_slurm(BASES[0])
+        record_sge(BASES[1])
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ As root, with the packages of ``.ci/install-debian-packages slurm``::
     python tests/recorded/record_slurm.py [NAME...]     all cases, or those with these names
 
 It takes about five minutes, most of them waiting for time limits, a node that dies and commands that find nobody. The
-recorded bytes are not edited. Instead the recorder runs in namespaces of its own where the machine is called ``login``
-and the cluster lives in /srv/slurm, so that nothing of the machine is in them; the clock is in UTC.
+recorder runs in namespaces of its own where the machine is called ``login``, and the cluster's directory is written
+BASE, so that nothing of the machine is in the recorded bytes; they are not edited otherwise. The clock is in UTC.
 
 Every case is written by the line that makes it, in the function that brings about its situation, and every command
 is one that a client of this project gives or might give.

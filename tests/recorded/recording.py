@@ -38,6 +38,7 @@ class Recorder:
         self._only = only
         self._seen = seen
         # Nothing of the recording machine's environment but what every command needs.
+        self._base = cluster.base
         self._env = {"PATH": "/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8", "TZ": "UTC", **cluster.env}
 
     def record(self, case: str, argv: list[str], stdin: str = "") -> str:
@@ -53,11 +54,16 @@ class Recorder:
             folder.mkdir(parents=True)
             (folder / "argv.json").write_text(json.dumps(argv, indent=1) + "\n")
             (folder / "exit_status").write_text(f"{done.returncode}\n")
-            (folder / "stdout").write_bytes(done.stdout)
-            (folder / "stderr").write_bytes(done.stderr)
+            (folder / "stdout").write_bytes(without(self._base, done.stdout))
+            (folder / "stderr").write_bytes(without(self._base, done.stderr))
             (folder / "version").write_text(self._version)
             print(f"{case}: {done.returncode}", flush=True)
         return done.stdout.decode()
+
+
+def without(base: Path, said: bytes) -> bytes:
+    """Return what a command said, with the cluster's own directory called BASE: no path of a machine is kept."""
+    return said.replace(os.fsencode(base), b"BASE")
 
 
 @contextmanager

@@ -103,11 +103,16 @@ def register_only(crh: Crh, root: Path) -> Batch:
     """Make a batch and end the pilot that submit starts before it can have finished anything."""
     crh("submit", cwd=root)
     batch = newest(root)
+    kill_pilot(batch)
+    return batch
+
+
+def kill_pilot(batch: Batch) -> None:
+    """Kill the pilot that submit started, and wait until it is gone."""
     lines = Path(batch.paths.submissions).read_text().splitlines()
     pid = next(json.loads(line)["process"]["pid"] for line in lines if '"started"' in line)
     os.kill(pid, signal.SIGKILL)
     wait_until("the pilot is gone", lambda: not Path(f"/proc/{pid}/cmdline").exists() or is_zombie(pid))
-    return batch
 
 
 def is_zombie(pid: int) -> bool:
@@ -229,10 +234,7 @@ def test_pilot_when_killed_in_the_chain_then_the_next_one_goes_on_from_the_packs
     batch = newest(survey)
     wait_until("time0 is done", lambda: os.path.lexists(batch.paths.name(0, "done")))
     gate.unlink()
-    lines = Path(batch.paths.submissions).read_text().splitlines()
-    pid = next(json.loads(line)["process"]["pid"] for line in lines if '"started"' in line)
-    os.kill(pid, signal.SIGKILL)
-    wait_until("the pilot is gone", lambda: is_zombie(pid))
+    kill_pilot(batch)
     finished = sum(os.path.lexists(batch.paths.name(number, "done")) for number in range(5))
     assert 1 <= finished < 5
     assert not (survey / "time0" / LAST).exists(), "nothing is collected yet"
@@ -310,10 +312,7 @@ def test_pilot_when_the_pack_is_gone_and_the_source_collected_then_the_tomodir_s
     batch = newest(survey)
     wait_until("time0 is done", lambda: os.path.lexists(batch.paths.name(0, "done")))
     gate.unlink()
-    lines = Path(batch.paths.submissions).read_text().splitlines()
-    pid = next(json.loads(line)["process"]["pid"] for line in lines if '"started"' in line)
-    os.kill(pid, signal.SIGKILL)
-    wait_until("the pilot is gone", lambda: is_zombie(pid))
+    kill_pilot(batch)
     crh("collect", cwd=survey, code=None)
     for pack in Path(batch.paths.packs).iterdir():
         pack.unlink()
