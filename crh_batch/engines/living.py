@@ -34,12 +34,19 @@ class Living:
 
     Args:
         rows: the tasks that they know, None if nothing could be learned.
-        forgotten: tokens of submissions that no answer has known for FORGOTTEN_AFTER_S.
+        forgotten: tokens of submissions that the queue has not known for FORGOTTEN_AFTER_S.
+        accounted: tokens of submissions that only the accounting knows.
     """
 
-    def __init__(self, rows: Sequence[JobRow] | None, forgotten: frozenset[str]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[JobRow] | None,
+        forgotten: frozenset[str],
+        accounted: frozenset[str] = frozenset(),
+    ) -> None:
         self.answered = rows is not None
         self._forgotten = forgotten
+        self._accounted = accounted
         # By token too: a controller that crashed may give a job's number out again (seen).
         self._by_task = {(row.token, row.job_id, row.task): row for row in rows or ()}
         self._by_token: dict[str, list[JobRow]] = {}
@@ -66,7 +73,12 @@ class Living:
         return row is not None and row.state is JobState.ENDED and row.out_of_memory
 
     def _has_left(self, header: SessionHeader) -> bool:
-        """Return whether a session's task has ended, as the answer has its job and not the task."""
+        """Return whether a session's task has ended, as the queue has its job and not the task.
+
+        The accounting has no task before it has ended, so that one is missing there says nothing.
+        """
+        if header.submission in self._accounted:
+            return False
         rows = self._by_token.get(header.submission, ())
         is_known = any(row.job_id == header.job.job_id for row in rows)
         return is_known and SCHEDULERS[header.job.scheduler].forgets_ended_tasks
@@ -108,37 +120,39 @@ def look(batch: Batch, host: Host, *, changes: bool = True) -> Living:
     """
     rows: list[JobRow] = []
     missing: list[str] = []
+    accounted: set[str] = set()
     for name, scheduler in SCHEDULERS.items():
         asked = [one for one in read_submissions(batch.paths) if one.engine == name and not one.refused]
         if not asked:
             continue
         try:
-            found = _rows(scheduler, host, asked)
+            queued = _queue(scheduler, host, asked)
         except (Unreachable, HostError):
             return Living(None, frozenset())
         if changes:
-            unstick(scheduler, host, found)
-        known = {row.token for row in found}
+            unstick(scheduler, host, queued)
+        known = {row.token for row in queued}
+        ended = _accounting(scheduler, host, [one for one in asked if one.token not in known])
+        accounted.update(row.token for row in ended)
         # A scheduler may keep another user's jobs to itself (Slurm's PrivateData, qstat -u), so to be told nothing of
         # them says nothing.
         mine = [one for one in asked if one.uid in (None, os.geteuid())]
         missing += [one.token for one in mine if one.token not in known]
-        rows += found
-    return Living(rows, remember_missing(batch, missing, note=changes) if missing or rows else frozenset())
+        rows += queued + ended
+    forgotten = remember_missing(batch, missing, note=changes) if missing or rows else frozenset()
+    return Living(rows, forgotten, frozenset(accounted))
 
 
-def _rows(scheduler: Scheduler, host: Host, asked: Sequence[Submission]) -> list[JobRow]:
+def _queue(scheduler: Scheduler, host: Host, asked: Sequence[Submission]) -> list[JobRow]:
     tokens = [one.token for one in asked]
     rows: list[JobRow] = []
     for argv in scheduler.queue_argvs(tokens):
         rows += scheduler.parse_queue(host.run(argv), tokens)
-    known = {row.token for row in rows}
-    forgotten = [one for one in asked if one.token not in known]
-    return rows + (_accounting(scheduler, host, forgotten) if forgotten else [])
+    return rows
 
 
 def _accounting(scheduler: Scheduler, host: Host, submissions: Sequence[Submission]) -> list[JobRow]:
-    if not host.has(scheduler.accounting_program):
+    if not submissions or not host.has(scheduler.accounting_program):
         return []
     tokens = [one.token for one in submissions]
     # A day's grace for clocks that differ.

@@ -78,6 +78,14 @@ def test_verdict_when_sge_lists_a_job_without_a_task_then_the_task_has_ended(
     assert Living(rows, NOTHING).verdict(session) is expected
 
 
+def test_verdict_when_only_the_accounting_has_other_tasks_of_the_job_then_unknown() -> None:
+    """A queue that was wrongly silent, and an accounting that has what ended: the other tasks may run."""
+    session = dataclasses.replace(header(), job=Job("sge", "77", "3", 0))
+    rows = [row(ENDED, "4")]
+    assert Living(rows, NOTHING, frozenset({"subm"})).verdict(session) is UNKNOWN
+    assert Living(rows, frozenset({"subm"}), frozenset({"subm"})).verdict(session) is DEAD
+
+
 @pytest.mark.parametrize(
     ("who", "expected"), [(this_process(), ALIVE), (dead_process(), DEAD)], ids=["living", "of an earlier boot"]
 )
