@@ -20,6 +20,16 @@ FRESH_JOB = 0.9
 # How much before its time a job may be ended that is ended for its time: clocks differ, and numbers are rounded.
 END_SLACK_S = 5.0
 
+_BEGAN = time.time() - time.monotonic()
+
+
+def steady_time() -> float:
+    """Return the seconds since 1970 by a clock that goes on evenly when somebody sets the machine's.
+
+    A clock that is set an hour forward would end all programs, and blame the tomodirs for taking so long.
+    """
+    return _BEGAN + time.monotonic()
+
 
 class JobTime:
     """The time of one pilot's job. ``signalled`` may be called from a signal handler: it takes no lock.
@@ -42,7 +52,7 @@ class JobTime:
         grace_s: float = 20.0,
         term_grace_s: float = 3.0,
         by_deadline: bool = False,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = steady_time,
     ) -> None:
         self._started = started
         self._end_time = end_time

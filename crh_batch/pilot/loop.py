@@ -31,7 +31,7 @@ from crh_batch.pilot.chooser import Candidate
 from crh_batch.pilot.commit import Committer, fail_without_result
 from crh_batch.pilot.guard import Guard
 from crh_batch.pilot.idling import Idling
-from crh_batch.pilot.job_time import JobTime
+from crh_batch.pilot.job_time import JobTime, steady_time
 from crh_batch.pilot.lanes import Lane, Lanes, Ticket
 from crh_batch.pilot.packing import Offer
 from crh_batch.pilot.room import Room
@@ -213,24 +213,24 @@ class Pilot:
     def _sleep_until(self, next_look: float, ended: bool) -> None:
         wait_s = max(0.0, next_look - time.monotonic())
         if self._time.deadline is not None and not ended:
-            wait_s = min(wait_s, max(0.0, self._time.deadline - time.time()))
+            wait_s = min(wait_s, max(0.0, self._time.deadline - steady_time()))
         limit_s = self._batch.settings.max_time_s
         if limit_s:
             ends = [attempt.began + limit_s for attempt in self._running() if attempt.began and not attempt.ended_by]
-            wait_s = min(wait_s, max(0.0, min(ends, default=wait_s + time.time()) - time.time()))
+            wait_s = min(wait_s, max(0.0, min(ends, default=wait_s + steady_time()) - steady_time()))
         readable, _, _ = select.select([self._reading], [], [], wait_s)
         if readable:
             os.read(self._reading, 4096)
 
     def _end_with_job(self, attempt: Attempt) -> None:
-        too_long = self._time.too_long(attempt.began or time.time())
+        too_long = self._time.too_long(attempt.began or steady_time())
         attempt.end(Failure.TOO_LONG if too_long else Failure.WALLTIME, too_long)
 
     def _end_overdue(self) -> None:
         """End attempts that have taken as long as one may."""
         limit_s = self._batch.settings.max_time_s
         for attempt in self._running() if limit_s else ():
-            if attempt.began and time.time() >= attempt.began + limit_s:
+            if attempt.began and steady_time() >= attempt.began + limit_s:
                 attempt.end(
                     Failure.TOO_LONG,
                     f"needs more than the {limit_s / 60:g} minutes of --max-time\n"
@@ -314,13 +314,13 @@ class Pilot:
                 self._discards.put(attempt)
 
     def _run(self, ticket: Ticket, attempt: Attempt) -> stages.Result:
-        attempt.began = time.time()
+        attempt.began = steady_time()
         if self._time.is_over:
             attempt.end(Failure.WALLTIME)
         if self._batch.settings.max_time_s:
             self._wake()
         result = stages.run(self._batch, attempt, self._guard, self._on_stage, self._is_stopping)
-        ticket.lane.short_runs = time.time() - attempt.began < SHORT_RUN_S
+        ticket.lane.short_runs = steady_time() - attempt.began < SHORT_RUN_S
         return result
 
     def _is_stopping(self) -> bool:

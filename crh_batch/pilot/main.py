@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 
 from crh_batch.errors import CrhBatchError
 from crh_batch.ledger.batch import Batch
@@ -17,7 +16,7 @@ from crh_batch.pilot import virtual_memory
 from crh_batch.pilot.frozen import check_programs
 from crh_batch.pilot.guard import Guard
 from crh_batch.pilot.job import parse_time_left, surroundings
-from crh_batch.pilot.job_time import JobTime
+from crh_batch.pilot.job_time import JobTime, steady_time
 from crh_batch.pilot.loop import Pilot, PilotOptions
 from crh_batch.pilot.requeue import recover_former_lives
 from crh_batch.pilot.scratch import make_scratch, remove_scratch
@@ -74,7 +73,7 @@ def _run(parsed: argparse.Namespace) -> int:
     share_output(batch.paths.directory)
     cores = parsed.cores or len(os.sched_getaffinity(0))
     left_s = 60 * parsed.minutes or parse_time_left(parsed.time_left)
-    end_time = here.end_time if left_s is None else time.time() + left_s
+    end_time = here.end_time if left_s is None else steady_time() + left_s
     deadline = deadline_of(batch, parsed.submission)
     by_deadline = deadline is not None and (end_time is None or deadline < end_time)
     session = Session.begin(
