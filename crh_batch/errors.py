@@ -209,6 +209,10 @@ class ProfileError(CrhBatchError):
         self.key = key
 
 
+class DaskError(CrhBatchError):
+    """The dask engine can't be used, or its workers don't come to work."""
+
+
 class UsageError(CrhBatchError):
     """Arguments that contradict each other or name nothing."""
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "cancel": "cancel",
     "check": "check",
     "collect": "collect",
+    "dashboard": "dashboard",
     "demo": "demo",
     "history": "history",
     "hold": "hold",

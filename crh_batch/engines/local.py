@@ -13,6 +13,7 @@ from crh_batch.engines.base import LOCAL, Started, plural
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, Who, boot_id, login_name, pid_namespace, start_ticks, verdict_here
 from crh_batch.ledger.memory import MemoryRule
+from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.submissions import (
     Submission,
     read_submissions,
@@ -70,7 +71,7 @@ class LocalEngine:
             return []
         submission = record_intent(batch.paths, self.name, 0, 1)
         process = start_pilot(batch, submission, self.cores, self._scratch, self._memory_mb)
-        submission = record_started(batch.paths, submission, _who(process.pid))
+        submission = record_process(batch.paths, submission, process.pid)
         return [
             Started(submission, f"a pilot with {plural(self.cores, 'core')} on this machine, process {process.pid}")
         ]
@@ -115,5 +116,7 @@ def start_pilot(
         )
 
 
-def _who(pid: int) -> Who:
-    return Who(socket.gethostname(), boot_id(), pid, start_ticks(pid) or 0, login_name(), pid_namespace())
+def record_process(paths: BatchPaths, submission: Submission, pid: int) -> Submission:
+    """Write down which process of this machine a submission is."""
+    who = Who(socket.gethostname(), boot_id(), pid, start_ticks(pid) or 0, login_name(), pid_namespace())
+    return record_started(paths, submission, who)
