@@ -366,7 +366,7 @@ class Driver:
         for one in crew:
             if one.name in names:
                 one.has_come = True
-                await self._cluster.scheduler.close_worker(names[one.name].address)
+                self._cluster.scheduler.close_worker(names[one.name].address)
 
     async def _start(self, missing: list[tuple[Size, int]], left: Left) -> bool:
         if left.begun == self._begun and self._in_vain >= _MOST_IN_VAIN:
