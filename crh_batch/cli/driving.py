@@ -41,7 +41,7 @@ def drive_all(batches: Sequence[Batch], engine: DaskEngine) -> int:
 
 async def _drive(batch: Batch, engine: DaskEngine) -> bool:
     """Drive one batch; return whether it is over."""
-    from crh_batch.engines.dask.driver import Driver, Ending, News, drive
+    from crh_batch.engines.dask.driver import Driver, Ending, News
 
     place = Place.make(batch.paths, engine.options)
     with bar("running") as show:
@@ -52,13 +52,13 @@ async def _drive(batch: Batch, engine: DaskEngine) -> bool:
 
         news = News(talk_contact, on_counts, _talk_started)
         most = engine.profile.max_pilots
-        driver = Driver(batch, engine.fleet(place), engine.host, place, engine.options, most, news)
+        driver = Driver(batch, engine.fleet(place), engine.host, place, engine.options, most=most, news=news)
         asking = _Asking(driver)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, asking.interrupted)
         for number in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, driver.end, Ending.LEFT)
-        how = await drive(driver)
+        how = await driver.run()
     if how is Ending.LEFT:
         talk("the workers go on by themselves; crh-batch status shows how far they are, crh-batch cancel ends them")
     elif how is Ending.STOPPED:

@@ -33,7 +33,7 @@ class Member:
         return self.submission.token
 
 
-class SubmittedWorker(ProcessInterface):  # type: ignore[misc]
+class SubmittedWorker(ProcessInterface):
     """A worker that was submitted before dask hears of it: the ledger comes first.
 
     Args:

@@ -144,7 +144,12 @@ class LocalFleet:
             argv += [f"--scratch={self._scratch}"]
         with open(os.path.join(directory, "worker.out"), "ab") as log:
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd=batch.paths.directory
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=batch.paths.directory,
             )
         self._processes[submission.token] = process
         return record_process(batch.paths, submission, process.pid)

@@ -17,6 +17,7 @@ from crh_batch.engines.keep_going import profile_of
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
+from crh_batch.pilot.job import surroundings
 from crh_batch.pilot.main import parser
 
 
@@ -33,21 +34,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 async def _drive(directory: str, token: str) -> int:
-    from crh_batch.engines.dask.driver import Driver, Ending, News, drive
+    from crh_batch.engines.dask.driver import Driver, Ending, News
 
     batch = Batch(directory)
     place = Place(batch.paths, token)
     options = place.options()
     profile = profile_of(batch)
     below = choose_engine("array", profile)
-    assert not isinstance(below, DaskEngine)
     engine = DaskEngine(below, ThisMachine(), profile, options)
-    driver = Driver(batch, engine.fleet(place), engine.host, place, options, profile.max_pilots, News(_say))
+    fleet, most, job = engine.fleet(place), profile.max_pilots, surroundings(os.environ, os.getpid()).job
+    driver = Driver(batch, fleet, engine.host, place, options, most=most, news=News(_say), job=job)
     loop = asyncio.get_running_loop()
     # The end of the job: workers have the rest of theirs, and go on by themselves.
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, driver.end, Ending.LEFT)
-    how = await drive(driver)
+    how = await driver.run()
     print(f"head: {how.value}", file=sys.stderr, flush=True)
     return 0
 

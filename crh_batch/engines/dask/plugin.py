@@ -11,7 +11,7 @@ from crh_batch.engines.dask.naming import PLUGIN
 from crh_batch.pilot.fed import Came, FedPilot
 
 
-class SessionPlugin(WorkerPlugin):  # type: ignore[misc]
+class SessionPlugin(WorkerPlugin):
     """The plugin by which a worker's tasks find its pilot; imported late, for it needs dask.
 
     Args:

@@ -71,9 +71,7 @@ def share_cores(demands: Sequence[Demand], cores: int) -> list[int]:
     shares = [0] * len(demands)
     free = cores
     while True:
-        fitting = [
-            number for number, one in enumerate(demands) if one.most > shares[number] and one.cores <= free
-        ]
+        fitting = [number for number, one in enumerate(demands) if one.most > shares[number] and one.cores <= free]
         if not fitting:
             return shares
         chosen = max(fitting, key=lambda number: (not shares[number], demands[number].work_s / (shares[number] + 1)))

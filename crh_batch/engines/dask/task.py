@@ -15,7 +15,7 @@ def run_tomodir(item_id: int) -> dict[str, Any]:
     """
     from distributed import Reschedule, get_worker
 
-    plugin = get_worker().plugins[PLUGIN]
+    plugin: Any = get_worker().plugins[PLUGIN]
     answer = plugin.run_item(item_id)
     if answer is None:
         raise Reschedule

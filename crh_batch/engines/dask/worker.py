@@ -91,17 +91,20 @@ class DaskFeed:
             print("worker: there is no dask scheduler; this pilot works alone", file=sys.stderr, flush=True)
             return True
         ca, cert, key = self._place.secrets
-        security = Security(
-            tls_ca_file=ca, tls_worker_cert=cert, tls_worker_key=key, require_encryption=True
-        )
+        security = Security(tls_ca_file=ca, tls_worker_cert=cert, tls_worker_key=key, require_encryption=True)
         closed_for: list[str] = []
 
-        class OneOfOurs(Worker):  # type: ignore[misc]
-            async def close(self, *arguments: Any, reason: str = "worker-close", **others: Any) -> Any:
+        class OneOfOurs(Worker):
+            async def close(
+                self,
+                timeout: float = 30,
+                executor_wait: bool = False,
+                nanny: bool = False,
+                reason: str = "worker-close",
+            ) -> str | None:
                 closed_for.append(reason)
                 # The pilot waits for what runs, and the ledger gets it; dask need not.
-                others["executor_wait"] = False
-                return await super().close(*arguments, reason=reason, **others)
+                return await super().close(timeout, executor_wait=False, nanny=False, reason=reason)
 
         dask.config.set(WORKER_CONFIG)
         logging.getLogger("distributed").setLevel(logging.WARNING)
