@@ -25,7 +25,7 @@ from crh_batch.engines.dask.left import Left, look_at
 from crh_batch.engines.dask.muster import Muster
 from crh_batch.engines.dask.naming import PLUGIN, group_of
 from crh_batch.engines.dask.orders import Orders, Sizing
-from crh_batch.engines.dask.page import add_page
+from crh_batch.engines.dask.page import add_page, add_to_menu
 from crh_batch.engines.dask.place import Contact, Options, Place, this_contact
 from crh_batch.engines.dask.sizes import Size
 from crh_batch.engines.dask.story import Story
@@ -160,6 +160,7 @@ class Driver:
         return {name: f"{max(0.001, sum(each) / len(each)):.3f}s" for name, each in seconds.items()}
 
     def _introduce(self, scheduler: Any) -> None:
+        add_to_menu(scheduler)
         host = self._options.dashboard_address.rsplit(":", 1)[0]
         dashboard = scheduler.services.get("dashboard")
         port = int(dashboard.port) if dashboard is not None else 0

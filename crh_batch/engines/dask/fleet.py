@@ -31,6 +31,11 @@ WORKER_BYTES = 192 << 20
 class Fleet(Protocol):
     """Starts and ends workers."""
 
+    @property
+    def cores(self) -> int:
+        """Cores that all workers share; 0 where a scheduler sees to that."""
+        ...
+
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
         """Size one job for each piece of work, or one for all."""
         ...
@@ -63,6 +68,11 @@ class JobFleet:
         self._engine = engine
         self._host = host
         self._place = place
+
+    @property
+    def cores(self) -> int:
+        """See Fleet."""
+        return 0
 
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
         """See Fleet."""
@@ -98,6 +108,11 @@ class LocalFleet:
         self._place = place
         self._scratch = scratch
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def cores(self) -> int:
+        """See Fleet."""
+        return self._engine.cores
 
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
         """See Fleet: one tomodir at a time in each worker."""

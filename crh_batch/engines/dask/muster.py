@@ -127,10 +127,23 @@ class Muster:
                 changed |= self._let_go(crew, len(crew) - wanted)
             elif len(crew) < wanted and (size in ready or len(crew) < self._minimum):
                 missing.append((size, wanted - len(crew)))
+        missing = self._that_fit(missing)
         if missing and time.monotonic() >= self._start_at:
             changed |= await self._start(missing, left)
         if changed:
             await self._cluster
+
+    def _that_fit(self, missing: list[tuple[Size, int]]) -> list[tuple[Size, int]]:
+        """Return how many can be started beside those that still run; on a scheduler all."""
+        if not self._fleet.cores:
+            return missing
+        free = self._fleet.cores - sum(one.size.request.cores for one in self._crew.values())
+        fitting: list[tuple[Size, int]] = []
+        for size, many in missing:
+            many = min(many, max(0, free) // size.request.cores)
+            free -= many * size.request.cores
+            fitting += [(size, many)] * bool(many)
+        return fitting
 
     def _let_go(self, crew: list[Member], many: int) -> bool:
         """Let idle workers go, first those that are still to come; return whether there were any."""

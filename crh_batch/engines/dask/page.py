@@ -13,11 +13,17 @@ _STATES = ("waiting", "held", "ready", "running", "done", "collected", "failed")
 
 
 def add_page(story: Story) -> None:
-    """Add the page to the dashboards of schedulers that are made from now on, and to their menu."""
+    """Add the page to the dashboards of schedulers that are made from now on."""
     from distributed.dashboard import scheduler as dashboards
 
     dashboards.applications[f"/{NAME}"] = functools.partial(_page, story)
-    pages = dashboards.template_variables()["pages"]
+
+
+def add_to_menu(scheduler: Any) -> None:
+    """Name the page in the menu that all pages of a scheduler have."""
+    from distributed.dashboard import scheduler as dashboards
+
+    pages = dashboards.template_variables(scheduler)["pages"]
     if NAME not in pages:
         pages.insert(0, NAME)
 
@@ -50,7 +56,8 @@ def _page(story: Story, scheduler: Any, extra: dict[str, Any], doc: Any) -> None
     over_time.step("minutes", "finished", source=done, line_width=2, mode="after")
 
     bars = ColumnDataSource({"state": list(_STATES), "tomodirs": [0] * len(_STATES)})
-    by_state = figure(title="Tomodirs by state", y_range=FactorRange(*reversed(_STATES)), sizing_mode="stretch_both")
+    rows = FactorRange(factors=list(reversed(_STATES)))
+    by_state = figure(title="Tomodirs by state", y_range=rows, sizing_mode="stretch_both")
     by_state.hbar(y="state", right="tomodirs", height=0.7, source=bars)
     head = Div(sizing_mode="stretch_width")
 

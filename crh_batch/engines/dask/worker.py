@@ -95,7 +95,7 @@ class DaskFeed:
         closed_for: list[str] = []
 
         class OneOfOurs(Worker):
-            async def close(
+            async def close(  # type: ignore[override]
                 self,
                 timeout: float = 30,
                 executor_wait: bool = False,
