@@ -21,6 +21,7 @@
       HostError               host; 3
       ProgramMissing          program; 3
       ProfileError            file, key; 2
+      DaskError               3
       UsageError              2
 
 A message has three parts: what (path or value), what is wrong, and, as ``next_step``, what to do. The command line

@@ -94,13 +94,13 @@ def test_the_scheduler_opens_to_its_key_alone(driven: Driven) -> None:
     host, port = address.removeprefix("tls://").rsplit(":", 1)
 
     async def join(where: str, security: Security | None) -> int:
-        async with Client(where, asynchronous=True, security=security, timeout=5) as client:
+        async with Client(where, asynchronous=True, security=security, timeout=5) as client:  # type: ignore[no-untyped-call]
             return len(client.scheduler_info()["workers"])
 
-    with pytest.raises(Exception, match="Timed out|in <|handshake|onnect"):
+    with pytest.raises(Exception, match=r"Timed out|in <|handshake|onnect"):
         asyncio.run(join(f"tcp://{host}:{port}", None))
-    stranger = Security.temporary()
-    with pytest.raises(Exception, match="Timed out|in <|verify|onnect"):
+    stranger = Security.temporary()  # type: ignore[no-untyped-call]
+    with pytest.raises(Exception, match=r"Timed out|in <|verify|onnect"):
         asyncio.run(join(address, stranger))
     with socket.create_connection((host, int(port)), timeout=10) as plain:
         plain.sendall(b"\0" * 64)
@@ -112,7 +112,7 @@ def test_the_scheduler_opens_to_its_key_alone(driven: Driven) -> None:
         assert not said or said[0] == 0x15, "nothing, or a TLS alert"
 
     directory = Path(driven.batch.paths.dask)
-    places = [path for path in directory.iterdir()]
+    places = list(directory.iterdir())
     assert {stat.S_IMODE(path.stat().st_mode) for path in (directory, *places)} == {0o700}
     files = [path for place in places for path in place.iterdir() if not path.is_symlink()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
