@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from crh_batch.ledger.names import StateName, states
 from crh_batch.pilot.chooser import Candidate
 from crh_batch.pilot.loop import Pilot
+from crh_batch.tomodir.inv_ctr import read_curve
 
 
 class Came(Enum):
@@ -84,9 +85,10 @@ class FedPilot(Pilot):
             answer = self._run_item(item_id)
         return Answer(answer.came, answer.attempt, answer.failure, round(time.monotonic() - began, 3))
 
-    def progress(self) -> list[tuple[str, int, float]]:
-        """Return how far running inversions are: path, iteration and RMS."""
-        return [(one.item.path, *one.reached) for one in self._running() if one.reached is not None]
+    def curves(self) -> list[tuple[str, list[tuple[int, float]]]]:
+        """Return how far running inversions are: for each path the RMS by iteration."""
+        files = [(one.item.path, one.progress_file) for one in self._running()]
+        return [(path, read_curve(file)) for path, file in files if file]
 
     @property
     def is_busy(self) -> bool:

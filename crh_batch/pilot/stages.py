@@ -45,7 +45,7 @@ class Attempt:
     """An attempt under way; ``progress_file`` and ``program`` are for whoever watches it from another thread.
 
     ``began``: when its first program was started, seconds since 1970; 0 before. ``processors``: those that its programs
-    may run on; empty for any. ``reached``: iteration and RMS of an inversion, as last seen.
+    may run on; empty for any.
     """
 
     item: Item
@@ -58,7 +58,6 @@ class Attempt:
     progress_file: str = ""
     began: float = 0.0
     processors: tuple[int, ...] = ()
-    reached: tuple[int, float] | None = None
     ended_by: Failure | None = None
     ended_text: str = ""
 

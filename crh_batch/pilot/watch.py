@@ -37,8 +37,6 @@ class Watcher:
         if now == (None, None) or self._shown.get(key) == now:
             return
         self._shown[key] = now
-        if progress.iteration is not None and progress.rms is not None:
-            attempt.reached = (progress.iteration, progress.rms)
         # Of use to readers only: a full disk shows itself where results are written.
         with contextlib.suppress(OSError):
             self._session.append(

@@ -117,7 +117,9 @@ class Driver:
             DaskError: workers don't come, or come and do nothing.
             SchedulerError, HostError: workers can't be had.
         """
-        logging.getLogger("distributed").setLevel(logging.ERROR)
+        for name in ("distributed", "tornado", "bokeh", "asyncio"):
+            # What they find worth an error is a closed browser or a worker that has gone; errors of ours are raised.
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         security = Security.temporary()
         self._place.write_secrets((security.tls_ca_file, security.tls_worker_cert, security.tls_worker_key))
         add_page(self._story)

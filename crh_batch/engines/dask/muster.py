@@ -69,6 +69,7 @@ class Muster:
         self._start_at = 0.0
         self._in_vain = 0
         self._begun = -1
+        self._retiring: set[asyncio.Future[Any]] = set()
 
     @property
     def wanted(self) -> int:
@@ -110,7 +111,11 @@ class Muster:
 
     def send_home(self) -> None:
         """Tell all that have come to close; there is nothing to do any more."""
-        self._send_home(list(self._crew.values()))
+        names = self._names()
+        for one in self._crew.values():
+            if one.name in names:
+                one.has_come = True
+                self._cluster.scheduler.close_worker(names[one.name].address)
 
     # ---------------------------------------------------------------- how many
 
@@ -150,17 +155,18 @@ class Muster:
         names = self._names()
         idle = [one for one in crew if one.name not in names or not names[one.name].processing]
         chosen = sorted(idle, key=lambda one: one.has_come)[:many]
-        self._send_home(chosen)
+        leaving = [names[one.name].address for one in chosen if one.name in names]
+        if leaving:
+            # Others take over the answers that dask keeps there, while this goes on.
+            retiring = asyncio.ensure_future(
+                self._cluster.scheduler.retire_workers(workers=leaving, close_workers=True)
+            )
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
         for one in chosen:
+            one.has_come |= one.name in names
             self._drop(one)
         return bool(chosen)
-
-    def _send_home(self, crew: list[Member]) -> None:
-        names = self._names()
-        for one in crew:
-            if one.name in names:
-                one.has_come = True
-                self._cluster.scheduler.close_worker(names[one.name].address)
 
     def _drop(self, one: Member) -> None:
         del self._crew[one.name]

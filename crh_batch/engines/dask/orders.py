@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
+from collections import Counter, deque
 from typing import Any
 
 from crh_batch.engines.dask.fleet import Fleet
@@ -16,8 +16,9 @@ from crh_batch.errors import DaskError
 from crh_batch.ledger.batch import Batch
 from crh_batch.plan.arrays import ClassWork
 
-# Tasks that dask knows at a time; more would only make its listings long.
+# Tasks to be run that dask knows at a time, and tasks that were run; more would only make its listings long.
 _MOST_TASKS = 5000
+_MOST_THROUGH = 5000
 # How often one attempt is handed out before it is said that something is wrong.
 _MOST_ORDERS = 25
 
@@ -78,7 +79,11 @@ class Sizing:
 
 
 class Orders:
-    """Tells dask what to run. An order is forgotten when it is through: what came of it, the ledger says."""
+    """Tells dask what to run. What came of it the ledger says, not dask.
+
+    Orders that are through are kept for a while, for the dashboard's progress bars count them. Where dask loses the
+    answer with a worker it gives the order again, to be told that this was done.
+    """
 
     def __init__(self, batch: Batch, sizing: Sizing, client: Any, scheduler: Any) -> None:
         self._batch = batch
@@ -86,14 +91,17 @@ class Orders:
         self._client = client
         self._scheduler = scheduler
         self._futures: dict[int, Any] = {}
+        self._through: deque[Any] = deque()
         self._given: Counter[tuple[int, int]] = Counter()
 
     async def take_back(self, left: Left) -> None:
-        """Forget orders that are through, and take back those that wait at a worker which is about to leave."""
+        """Put aside orders that are through, and take back those that wait at a worker which is about to leave."""
         for item_id, future in list(self._futures.items()):
             if future.done():
                 del self._futures[item_id]
-                future.release()
+                self._through.append(future)
+        while len(self._through) > _MOST_THROUGH:
+            self._through.popleft().release()
         waiting: list[Any] = []
         for worker in self._scheduler.workers.values():
             if worker.resources and not any(worker.resources.values()):

@@ -9,6 +9,7 @@ from crh_batch.engines.dask.story import Story
 
 NAME = "tomodirs"
 _EVERY_MS = 1000
+_RUNS, _RAN = "#1f77b4", "#b0b0b0"
 _STATES = ("waiting", "held", "ready", "running", "done", "collected", "failed")
 
 
@@ -34,17 +35,18 @@ def _page(story: Story, scheduler: Any, extra: dict[str, Any], doc: Any) -> None
     from bokeh.models import ColumnDataSource, FactorRange
     from bokeh.models.widgets import Div
     from bokeh.plotting import figure
+    from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
-    curves = ColumnDataSource({"iteration": [], "rms": [], "tomodir": []})
+    curves = ColumnDataSource({"iteration": [], "rms": [], "tomodir": [], "color": []})
     rms = figure(
-        title="RMS of running inversions",
+        title="RMS of inversions that run (blue) or ran last (grey)",
         x_axis_label="iteration",
         y_axis_label="RMS of the data",
         y_axis_type="log",
         tooltips=[("tomodir", "@tomodir")],
         sizing_mode="stretch_both",
     )
-    rms.multi_line("iteration", "rms", source=curves, line_width=2, line_alpha=0.7)
+    rms.multi_line("iteration", "rms", line_color="color", source=curves, line_width=2, line_alpha=0.7)
 
     done = ColumnDataSource({"minutes": [], "finished": []})
     over_time = figure(
@@ -62,8 +64,13 @@ def _page(story: Story, scheduler: Any, extra: dict[str, Any], doc: Any) -> None
     head = Div(sizing_mode="stretch_width")
 
     def update() -> None:
-        iterations, values, paths = story.lines()
-        curves.data = {"iteration": iterations, "rms": values, "tomodir": paths}
+        lines = story.lines()
+        curves.data = {
+            "iteration": [numbers for _, numbers, _ in lines],
+            "rms": [values for _, _, values in lines],
+            "tomodir": [path for path, _, _ in lines],
+            "color": [_RUNS if path in story.running else _RAN for path, _, _ in lines],
+        }
         done.data = {"minutes": [one / 60 for one in story.times_s], "finished": list(story.finished)}
         bars.data = {"state": list(_STATES), "tomodirs": [story.counts.get(name, 0) for name in _STATES]}
         total, finished = sum(story.counts.values()), story.finished[-1] if story.finished else 0
@@ -77,3 +84,6 @@ def _page(story: Story, scheduler: Any, extra: dict[str, Any], doc: Any) -> None
     plots = row(rms, column(over_time, by_state, sizing_mode="stretch_both"), sizing_mode="stretch_both")
     doc.add_root(column(head, plots, sizing_mode="stretch_both"))
     doc.title = "crh-batch: tomodirs"
+    doc.template = env.get_template("simple.html")
+    doc.template_variables.update(extra)
+    doc.theme = BOKEH_THEME

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +27,7 @@ class SessionPlugin(WorkerPlugin):
 
     def setup(self, worker: Any) -> None:
         """See dask's WorkerPlugin: progress goes along with the worker's heartbeats."""
-        worker.metrics[PLUGIN] = self._progress
+        worker.metrics[PLUGIN] = self._curves
 
     def run_item(self, item_id: int) -> dict[str, Any] | None:
         """Run one tomodir; return what came of it, None if this worker is about to leave."""
@@ -43,5 +44,5 @@ class SessionPlugin(WorkerPlugin):
             "seconds": answer.seconds,
         }
 
-    async def _progress(self, worker: Any) -> list[tuple[str, int, float]]:
-        return self._pilot.progress()
+    async def _curves(self, worker: Any) -> list[tuple[str, list[tuple[int, float]]]]:
+        return await asyncio.to_thread(self._pilot.curves)

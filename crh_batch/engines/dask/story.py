@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 # Points of a curve; when there are more, every second one is dropped.
 _MOST_POINTS = 2000
-# Curves of running inversions that are drawn.
+# Curves that are kept: those of what runs, and of what ran last.
 MOST_CURVES = 40
 FINISHED = ("done", "collected")
 
@@ -23,8 +22,9 @@ class Story:
         self.counts: dict[str, int] = {}
         self.present = 0
         self.wanted = 0
-        #: For each running inversion its RMS by iteration.
+        #: For each inversion its RMS by iteration; what was heard of last comes last.
         self.curves: dict[str, dict[int, float]] = {}
+        self.running: frozenset[str] = frozenset()
         self._began: float | None = None
 
     def note(
@@ -33,7 +33,7 @@ class Story:
         counts: Mapping[str, int],
         present: int,
         wanted: int,
-        running: Iterable[Sequence[Any]],
+        running: Iterable[tuple[str, Iterable[tuple[int, float]]]],
     ) -> None:
         """Take in one look.
 
@@ -41,7 +41,7 @@ class Story:
             now: seconds since 1970.
             counts: tomodirs by state.
             present, wanted: workers that have come, and all.
-            running: path, iteration and RMS of running inversions.
+            running: of each running inversion its path, and the RMS by iteration.
         """
         self._began = now if self._began is None else self._began
         self.counts = dict(counts)
@@ -50,13 +50,14 @@ class Story:
         self.finished.append(sum(counts.get(name, 0) for name in FINISHED))
         if len(self.times_s) > _MOST_POINTS:
             self.times_s, self.finished = self.times_s[::2], self.finished[::2]
-        curves: dict[str, dict[int, float]] = {}
-        for path, iteration, rms in running:
-            curves[str(path)] = {**self.curves.get(str(path), {}), int(iteration): float(rms)}
-        self.curves = curves
+        heard = {str(path): {int(number): float(rms) for number, rms in points} for path, points in running}
+        self.running = frozenset(heard)
+        for path, points in heard.items():
+            self.curves[path] = {**self.curves.pop(path, {}), **points}
+        for path in list(self.curves)[: max(0, len(self.curves) - MOST_CURVES)]:
+            del self.curves[path]
 
-    def lines(self) -> tuple[list[list[int]], list[list[float]], list[str]]:
-        """Return iterations, RMS and path of each curve that is drawn, in the order of the paths."""
-        paths = sorted(self.curves)[:MOST_CURVES]
-        points = [sorted(self.curves[path].items()) for path in paths]
-        return [[one for one, _ in each] for each in points], [[rms for _, rms in each] for each in points], paths
+    def lines(self) -> list[tuple[str, list[int], list[float]]]:
+        """Return path, iterations and RMS of each curve, in the order of the paths."""
+        ordered = [(path, sorted(self.curves[path].items())) for path in sorted(self.curves)]
+        return [(path, [number for number, _ in points], [rms for _, rms in points]) for path, points in ordered]

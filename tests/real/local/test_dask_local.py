@@ -100,7 +100,7 @@ def test_the_scheduler_opens_to_its_key_alone(driven: Driven) -> None:
     with pytest.raises(Exception, match=r"Timed out|in <|handshake|onnect"):
         asyncio.run(join(f"tcp://{host}:{port}", None))
     stranger = Security.temporary()  # type: ignore[no-untyped-call]
-    with pytest.raises(Exception, match=r"Timed out|in <|verify|onnect"):
+    with pytest.raises(Exception, match=r"Timed out|in <|certificate|onnect"):
         asyncio.run(join(address, stranger))
     with socket.create_connection((host, int(port)), timeout=10) as plain:
         plain.sendall(b"\0" * 64)

@@ -12,7 +12,7 @@ import pytest
 from crh_batch.engines.dask.engine import check_installed
 from crh_batch.engines.dask.naming import group_of, item_id_of, key_of
 from crh_batch.engines.dask.place import Options, Place, latest_contact, this_contact
-from crh_batch.engines.dask.story import Story
+from crh_batch.engines.dask.story import MOST_CURVES, Story
 from crh_batch.errors import DaskError
 from crh_batch.ledger.session import Job
 from unit.ledger.making import make_batch, make_item
@@ -36,10 +36,19 @@ def test_dask_groups_keys_by_what_is_alike() -> None:
 
 def test_a_story_keeps_the_curves_of_what_runs_and_the_finished_over_time() -> None:
     story = Story("batch")
-    story.note(100.0, {"done": 1, "collected": 2, "running": 2}, 2, 3, [("b", 1, 5.0), ("a", 0, 9.0)])
-    story.note(160.0, {"done": 4}, 2, 2, [["b", 2, 2.5]])
+    story.note(100.0, {"done": 1, "collected": 2, "running": 2}, 2, 3, [("b", [(0, 9.0), (1, 5.0)]), ("a", [(0, 9.5)])])
+    story.note(160.0, {"done": 4}, 2, 2, [("b", [(1, 5.0), (2, 2.5)])])
     assert (story.times_s, story.finished) == ([0.0, 60.0], [3, 4])
-    assert story.lines() == ([[1, 2]], [[5.0, 2.5]], ["b"])
+    assert story.lines() == [("a", [0], [9.5]), ("b", [0, 1, 2], [9.0, 5.0, 2.5])]
+    assert story.running == {"b"}
+
+
+def test_a_story_forgets_the_curves_that_ended_first() -> None:
+    story = Story("batch")
+    for number in range(MOST_CURVES + 5):
+        story.note(float(number), {}, 0, 0, [(f"td{number:03d}", [(0, 1.0)]), ("td000", [(0, 1.0)])])
+    assert [path for path, _, _ in story.lines()][:2] == ["td000", "td006"]
+    assert len(story.lines()) == MOST_CURVES
 
 
 def test_a_long_story_stays_short() -> None:
