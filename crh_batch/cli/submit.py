@@ -25,7 +25,6 @@ from crh_batch.cli.common import (
     talk_problems,
 )
 from crh_batch.cli.dask_options import DaskWishes, dask_options
-from crh_batch.cli.driving import drive_all
 from crh_batch.cli.finish import collect_all, wait_with_bar
 from crh_batch.cli.wishes import wish_options
 from crh_batch.engines.base import Engine, plural
@@ -111,8 +110,12 @@ def command(
     complain(report.trouble)
     if report.trouble and not (and_wait or and_collect):
         return max(error.exit_code for error in report.trouble)
-    if isinstance(chosen, DaskEngine) and not chosen.head_job and (code := drive_all(report.batches, chosen)):
-        return code
+    if isinstance(chosen, DaskEngine) and not chosen.head_job:
+        # Imported here: nobody else needs an event loop.
+        from crh_batch.cli.driving import drive_all
+
+        if code := drive_all(report.batches, chosen):
+            return code
     if (and_wait or and_collect) and report.batches:
         code = wait_with_bar([Target(batch) for batch in report.batches])
         return max(code, collect_all(report.batches, tables=not as_json)) if and_collect else code

@@ -35,10 +35,10 @@ from crh_batch.ledger.names import StateName
 from crh_batch.ledger.session import Job
 from crh_batch.ledger.submissions import Submission
 
-# Between two listings of the names: often for few tomodirs, and a twentieth of the time for many.
+# Between two turns: short for few tomodirs; for many, turns take a twentieth of the time.
 _PAUSE_S = 0.25
 _MAX_PAUSE_S = 10.0
-_LISTING_SHARE = 20.0
+_TURN_SHARE = 20.0
 
 CONFIG: dict[str, Any] = {
     # A worker's death is no tomodir's fault; the ledger counts attempts, and its policy ends them.
@@ -174,7 +174,6 @@ class Driver:
         while self._wish is None:
             began = time.monotonic()
             left = await asyncio.to_thread(look_at, self._batch)
-            took = time.monotonic() - began
             self._tell(left, scheduler, muster)
             if left.is_over:
                 return Ending.OVER
@@ -182,8 +181,9 @@ class Driver:
             await orders.take_back(left)
             orders.hand_out(left)
             await muster.turn(left)
+            took = time.monotonic() - began
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wished.wait(), min(max(_PAUSE_S, took * _LISTING_SHARE), _MAX_PAUSE_S))
+                await asyncio.wait_for(self._wished.wait(), min(max(_PAUSE_S, took * _TURN_SHARE), _MAX_PAUSE_S))
         return self._wish
 
     def _tell(self, left: Left, scheduler: Any, muster: Muster) -> None:

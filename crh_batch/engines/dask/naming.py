@@ -9,10 +9,13 @@ PLUGIN = "crh-batch"
 
 
 def group_of(item: Item) -> str:
-    """Return the name that alike tasks share, such as ``inversion_2D`` or ``modelling_inversion_2.5D``."""
+    """Return the name that alike tasks share, such as ``2D_inversion`` or ``2.5D_modelling_inversion``.
+
+    The dimensions come first, for dask's progress bars show ten letters.
+    """
     stages = "_".join(str(stage["stage"]) for stage in item.stages)
     dims = str(item.stages[-1].get("dims") or "") if item.stages else ""
-    return f"{stages}_{dims}" if dims else stages
+    return f"{dims}_{stages}" if dims else stages
 
 
 def key_of(item: Item, attempt: int, order: int) -> str:

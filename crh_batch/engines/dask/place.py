@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from crh_batch.engines.programs import link_python
 from crh_batch.errors import DaskError
 from crh_batch.ledger import durable
 from crh_batch.ledger.identity import Verdict, Who, this_process, verdict_here
@@ -121,8 +121,7 @@ class Place:
         place = cls(paths, durable.random_word(10))
         os.makedirs(paths.dask, mode=0o700, exist_ok=True)
         os.mkdir(place.directory, 0o700)
-        # The name that this Python was started by: what it links to would not know the environment that it belongs to.
-        os.symlink(sys.executable, place.python)
+        link_python(place.python)
         place._write("options.json", json.dumps(vars(options)).encode())
         durable.sync_directory(paths.dask)
         return place

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,8 +23,8 @@ STAGES = [{"stage": "modelling", "dims": "2.5D"}, {"stage": "inversion", "dims":
 
 def test_a_key_names_stages_dims_tomodir_and_attempt() -> None:
     item = make_item(17, stages=STAGES)
-    assert key_of(item, 2, 0) == "modelling_inversion_2.5D-000017-2"
-    assert key_of(item, 2, 3) == "modelling_inversion_2.5D-000017-2.3"
+    assert key_of(item, 2, 0) == "2.5D_modelling_inversion-000017-2"
+    assert key_of(item, 2, 3) == "2.5D_modelling_inversion-000017-2.3"
     assert item_id_of(key_of(item, 2, 3)) == 17
 
 
@@ -100,3 +101,11 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DaskError, match=r"bokeh") as caught:
         check_installed()
     assert "pip install" in caught.value.next_step
+
+
+def test_commands_do_not_import_dask_before_it_is_used() -> None:
+    code = (
+        "import sys, crh_batch.cli.submit, crh_batch.cli.dashboard, crh_batch.engines.dask.worker\n"
+        "sys.exit(bool({'dask', 'distributed', 'bokeh', 'tornado'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
