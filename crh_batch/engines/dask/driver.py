@@ -137,7 +137,7 @@ class Driver:
                     how = await self._drive(cluster.scheduler, sizing, orders, muster)
                 finally:
                     # Whatever has happened, what runs may go on: the ledger is whole.
-                    await _end(how, muster, client, cluster.scheduler)
+                    await _end(how, muster, client, cluster)
                 return how
 
     def _scheduler_options(self, security: Any) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Driver:
         self._story.note(time.time(), counts, muster.present, muster.wanted, running)
 
 
-async def _end(how: Ending, muster: Muster, client: Any, scheduler: Any) -> None:
+async def _end(how: Ending, muster: Muster, client: Any, cluster: Any) -> None:
     if how is Ending.OVER:
         muster.send_home()
         return
@@ -202,4 +202,6 @@ async def _end(how: Ending, muster: Muster, client: Any, scheduler: Any) -> None
     muster.may_stay()
     # First the client, which would try to find its scheduler again. A closed scheduler leaves workers to themselves.
     await client.close()
-    await scheduler.close()
+    await cluster.scheduler.close()
+    # Else the cluster would look for it for half a minute.
+    cluster.shutdown_scheduler = False
