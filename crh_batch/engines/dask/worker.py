@@ -153,7 +153,8 @@ class DaskFeed:
             self._told.set()
         while self._worker.state.executing_count or (self._pilot is not None and self._pilot.is_busy):
             await asyncio.sleep(_PAUSE_S)
-        await self._worker.close(reason="crh-batch: no time left")
+        # Gracefully: what waits here goes elsewhere, and no task is charged with the end of this worker.
+        await self._worker.close_gracefully(reason="crh-batch: no time left")
 
 
 WORKER_CONFIG: dict[str, Any] = {
