@@ -40,25 +40,50 @@ bed: $(VENV)/.installed-dev schedulers
 
 # The same on more of the clusters, and the shared tomodirs on one.
 long: $(VENV)/.installed-dev programs schedulers
-	$(PYTEST) tests/real -m long $(SIDE_BY_SIDE)
+	$(PYTEST) tests/real tests/faults -m long $(SIDE_BY_SIDE)
 
 faults: $(VENV)/.installed-dev programs
-	$(PYTEST) tests/faults $(SIDE_BY_SIDE)
+	$(PYTEST) tests/faults -m "not long" $(SIDE_BY_SIDE)
 
 real-and-faults: $(VENV)/.installed-dev programs schedulers
 	$(PYTEST) tests/real tests/faults -m "not bed and not long" $(SIDE_BY_SIDE)
+
+# Breaks each promise on purpose, and the tests named for it must fail; then its table in docs/reliability.md.
+.PHONY: mutations mutations-table
+mutations: $(VENV)/.installed-dev programs
+	PYTHONPATH=tests nice $(BIN)/python -m mutations.run
+
+mutations-table: $(VENV)/.installed-dev
+	PYTHONPATH=tests $(BIN)/python -m mutations.report
+
+# Processes killed at random: `make campaign N=1000 SEED=7`. A trial takes about a second.
+N ?= 400
+SEED ?= 0
+.PHONY: campaign
+campaign: $(VENV)/.installed-dev
+	nice $(BIN)/python tests/faults/campaign.py $(N) --seed $(SEED) --table docs/reliability.md
+
+# Damaged inputs for every reader: `make fuzz N=10000`, so many each. What fails is kept in fuzz-failures/.
+.PHONY: fuzz
+fuzz: $(VENV)/.installed-dev
+	PYTHONPATH=tests nice $(BIN)/python -m unit.fuzz.campaign --inputs $(N)
+
+# An error at each operation on files of each command, not at some: half an hour.
+.PHONY: lies
+lies: $(VENV)/.installed-dev programs
+	CRH_BATCH_EVERY=1 $(PYTEST) tests/faults/test_lies_any_operation.py tests/faults/test_lies_stopped_pilot.py $(SIDE_BY_SIDE)
 
 benchmark: $(VENV)/.installed-dev programs
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/packing.py
 
-# What CRMod and CRTomo need of the system, and the schedulers that the tests start.
+# What CRMod and CRTomo need of the system, and the schedulers and the network filesystem that the tests start.
 .PHONY: programs schedulers
 programs:
 	bash .ci/install-debian-packages programs
 
 schedulers:
-	bash .ci/install-debian-packages slurm sge
+	bash .ci/install-debian-packages slurm sge glusterfs
 
 $(VENV)/bin/python:
 	bash .ci/make-venv $(VENV) $(PYTHON)

@@ -13,6 +13,7 @@
         PackDamaged             offset
         NewerSchema             found, known
         BatchNotFound
+        NotTrusted
         Busy                    holder
       SchedulerError          argv, exit_status, stdout, stderr; 3
         Unreachable
@@ -131,6 +132,10 @@ class BatchNotFound(LedgerError):
     """No batch at or above the directory asked for, or none of that name."""
 
     exit_code = 2
+
+
+class NotTrusted(LedgerError):
+    """A batch that others than this user could have written to; acting on it would be acting for them."""
 
 
 class Busy(LedgerError):

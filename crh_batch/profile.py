@@ -81,6 +81,9 @@ class Profile:
     crmod: str = _key("", "path of CRMod; found out when empty")
     crtomo: str = _key("", "path of CRTomo; found out when empty")
     container: str = _key("", "words put before each program: apptainer exec --bind /scratch /images/crtomo.sif")
+    share_group: str = _key(
+        "", "group, by name or number, that new batches are shared with, and whose members you trust; none when empty"
+    )
     charged_attempts: int = _key(3, "attempts that may crash, run out of memory or be lost before a tomodir has failed")
 
     def __post_init__(self) -> None:

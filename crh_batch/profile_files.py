@@ -20,7 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from crh_batch.errors import ProfileError
+from crh_batch.ledger.trust import group_name, user_name
 from crh_batch.profile import Profile
+from crh_batch.tomodir.files import TEXT_LIMIT_BYTES, read_bytes
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -154,6 +156,8 @@ def effective_profile(root: str, name: str = "", **overrides: Any) -> Effective:
     sources = {one.name: DEFAULT for one in dataclasses.fields(Profile)}
     for path in _files_for(root, named, "" if name else str(survey)):
         data = _read(path)
+        if data and path == survey:
+            _check_writers(path, data, str(values.get("share_group", "")))
         layers.append(Layer(path, data is not None, data or {}))
         values.update(data or {})
         sources.update(dict.fromkeys(data or {}, str(path)))
@@ -161,6 +165,38 @@ def effective_profile(root: str, name: str = "", **overrides: Any) -> Effective:
         if value is not None:
             values[key], sources[key] = value, COMMAND_LINE
     return Effective(_made(values, sources), sources, tuple(layers), named)
+
+
+# Who writes these decides what runs as the user; the others are numbers and names.
+_RUNS = ("crmod", "crtomo", "container", "setup", "extra_directives", "scratch", "share_group")
+
+
+def _check_writers(survey: Path, data: Mapping[str, Any], trusted: str) -> None:
+    """Refuse a survey's file that says what runs, if it is another user's: anyone may leave one in an open directory.
+
+    Args:
+        trusted: the group whose members this user trusts, by name or number, as the files before say.
+    """
+    keys = [key for key in _RUNS if data.get(key)]
+    try:
+        status = survey.stat()
+    except FileNotFoundError:
+        return
+    mine = status.st_uid in (os.geteuid(), 0) or _group_names(status.st_gid) & {trusted}
+    if not keys or (mine and not status.st_mode & 0o002):
+        return
+    whose = "everybody may write to it" if mine else f"it belongs to {user_name(status.st_uid)}"
+    raise ProfileError(
+        f"{survey}: says what runs as you ({', '.join(keys)}), and {whose}",
+        "Look at it. To use it, make it yours (cp, then mv in its place; chmod go-w), or put these keys into your own "
+        f'profile: {config_directory() / "profile.toml"}. share_group = "NAME" there trusts the files of that group.',
+        str(survey),
+        keys[0],
+    )
+
+
+def _group_names(number: int) -> set[str]:
+    return {str(number), group_name(number)}
 
 
 def _files_for(root: str, named: str, said_in: str) -> list[Path]:
@@ -209,13 +245,22 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _parse(path: Path) -> dict[str, Any] | None:
     try:
-        with path.open("rb") as stream:
-            data: dict[str, Any] = tomllib.load(stream)
-            return data
+        data: dict[str, Any] = tomllib.loads(read_bytes(str(path), TEXT_LIMIT_BYTES).decode())
+        return data
     except FileNotFoundError:
         return None
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProfileError(f"{path}: can't be read: {error}", "Mend the file.", str(path)) from error
+    except (ValueError, RecursionError) as error:
+        why = "it is nested too deep" if isinstance(error, RecursionError) else str(error)
+        raise ProfileError(
+            f"{path}: can't be read: {why}",
+            'Write KEY = VALUE lines as in TOML: time_minutes = 30, partition = "work" (texts in quotes), '
+            'whole_nodes = true, setup = ["module load gcc"]',
+            str(path),
+        ) from error
+    except OSError as error:
+        raise ProfileError(
+            f"{path}: can't be read: {error.strerror or error}", "It must be a file that you may read.", str(path)
+        ) from error
 
 
 def _checked(path: Path, key: str, value: Any) -> Any:

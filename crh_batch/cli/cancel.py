@@ -6,6 +6,7 @@ import click
 
 from crh_batch.cli.common import talk
 from crh_batch.cli.targets import find_targets, where_arguments
+from crh_batch.engines.base import plural
 from crh_batch.engines.steer import cancel
 from crh_batch.hosts.this_machine import ThisMachine
 
@@ -21,5 +22,5 @@ def command(where: tuple[str, ...], group: str, force: bool) -> int:
     """
     for target in find_targets(where, group):
         done = cancel(target, ThisMachine(), force=force)
-        talk(f"batch {target.batch.batch_id}: {done} tomodirs given up")
+        talk(f"batch {target.batch.batch_id}: {plural(done, 'tomodir')} given up")
     return 0

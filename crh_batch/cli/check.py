@@ -9,8 +9,8 @@ import click
 from crh_batch.cli.common import (
     Which,
     complain,
-    engine_for,
     engine_options,
+    engine_to_plan_with,
     json_option,
     look_through,
     max_pilots_option,
@@ -21,17 +21,16 @@ from crh_batch.cli.common import (
     talk_accuracy,
     talk_forecast,
     talk_problems,
+    talk_unheeded,
 )
 from crh_batch.cli.wishes import wish_options
 from crh_batch.engines.base import Engine
 from crh_batch.engines.history_file import read_history
-from crh_batch.engines.local import LocalEngine
 from crh_batch.errors import ProfileError, SchedulerError
 from crh_batch.plan.dependencies import link
 from crh_batch.plan.history import estimated
 from crh_batch.plan.survey import Survey
 from crh_batch.plan.wishes import Wishes
-from crh_batch.profile import Profile
 from crh_batch.report.as_json import check_json
 from crh_batch.report.forecast import Forecast, forecast
 from crh_batch.report.registered import explain_registered
@@ -58,7 +57,7 @@ def command(
     Changes nothing. Exit code 1 if some tomodirs can't be run.
     """
     profile = profile_for(which, max_threads=max_threads, max_pilots=max_pilots)
-    chosen = _engine(engine, cores, profile)
+    chosen = engine_to_plan_with(engine, profile, cores)
     survey = look_through(which, chosen)
     link(survey, chosen.most_threads)
     history = read_history()
@@ -76,6 +75,7 @@ def command(
         f"{len(survey.registered)} registered already, {len(survey.waiting)} that wait for one of those, "
         f"{len(survey.problems)} that can't be run"
     )
+    talk_unheeded(wishes, profile, chosen, survey)
     if expected is not None and survey.planned:
         talk_forecast(expected, wishes)
     talk_accuracy(history)
@@ -91,14 +91,3 @@ def _expected(survey: Survey, engine: Engine, wishes: Wishes) -> Forecast | None
         # What runs here and what can't does not hang on it.
         complain([error])
         return None
-
-
-def _engine(name: str | None, cores: int | None, profile: Profile) -> Engine:
-    engine = engine_for(name, profile, cores)
-    try:
-        # Slurm is asked for the size of its nodes here.
-        _ = engine.most_threads
-    except SchedulerError as error:
-        talk(f"{error.message}; sizes are those of this machine")
-        return LocalEngine(cores or 0, profile.max_threads)
-    return engine

@@ -16,9 +16,10 @@ from typing import Any, TypeVar, cast
 import click
 
 from crh_batch.cli.chosen_profile import chosen_profile, profile_option
-from crh_batch.engines.base import Engine, plural
+from crh_batch.engines.base import LOCAL, Engine, plural
 from crh_batch.engines.choose import ENGINES, choose_engine
-from crh_batch.errors import CrhBatchError, UsageError
+from crh_batch.engines.local import LocalEngine
+from crh_batch.errors import CrhBatchError, SchedulerError, UsageError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.plan.history import History
 from crh_batch.plan.selection import EVERYTHING, Selection, parse_selection
@@ -159,6 +160,18 @@ def engine_for(name: str | None, profile: Profile, cores: int | None) -> Engine:
     return choose_engine(name or "", profile, cores=cores or 0, host=ThisMachine())
 
 
+def engine_to_plan_with(name: str | None, profile: Profile, cores: int | None) -> Engine:
+    """Return the engine that the options ask for; this machine's, with a word, if its scheduler doesn't answer."""
+    engine = engine_for(name, profile, cores)
+    try:
+        # The scheduler is asked for the size of its nodes here.
+        _ = engine.most_threads
+    except SchedulerError as error:
+        talk(f"{error.message}; sizes are those of this machine")
+        return LocalEngine(cores or 0, profile.max_threads)
+    return engine
+
+
 def print_json(data: Any) -> None:
     """Print data for scripts."""
     click.echo(json.dumps(data, indent=1))
@@ -184,6 +197,17 @@ def talk_problems(problems: Sequence[tuple[str, str]], title: str, *, limit: int
         talk(f"  {shown(path)}: {reason}")
     if len(problems) > limit:
         talk(f"  ... and {len(problems) - limit} more (all of them: crh-batch check --json)")
+
+
+def talk_unheeded(wishes: Wishes, profile: Profile, engine: Engine, survey: Survey) -> None:
+    """Say which wishes have no effect here."""
+    for pattern, number in wishes.priorities if survey.planned else ():
+        if not any(pattern.search(one.path) for one in survey.planned):
+            talk(f"--priority {pattern.pattern}={number}: matches no path of the tomodirs to run")
+    if engine.name == LOCAL and wishes.keep_going:
+        talk("--keep-going: has no effect here: a pilot on this machine has no time limit")
+    if engine.name == LOCAL and profile.whole_nodes:
+        talk("whole_nodes: has no effect here: a pilot on this machine always takes tomodirs of all widths")
 
 
 def talk_forecast(expected: Forecast, wishes: Wishes) -> None:

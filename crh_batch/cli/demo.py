@@ -6,6 +6,7 @@ import click
 
 from crh_batch.cli.common import talk
 from crh_batch.demo import write_demo, write_time_lapse
+from crh_batch.engines.base import plural
 from crh_batch.errors import UsageError
 
 
@@ -23,5 +24,6 @@ def command(directory: str, count: int, with_broken: bool, time_lapse: bool, see
         made = write_time_lapse(directory, count, seed=seed)
     else:
         made = write_demo(directory, count, with_broken=with_broken, seed=seed)
-    talk(f"{len(made)} tomodirs in {directory}. Next: cd there, then crh-batch check, and crh-batch run or submit.")
+    what = plural(len(made), "tomodir")
+    talk(f"{what} in {directory}. Next: cd there, then crh-batch check, and crh-batch run or submit.")
     return 0

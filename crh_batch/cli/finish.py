@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from crh_batch.cli.common import bar, complain, talk, talk_problems
+from crh_batch.engines.base import plural
 from crh_batch.engines.history_file import remember
 from crh_batch.engines.target import Target, is_over
 from crh_batch.engines.wait import End, wait_for
@@ -19,6 +20,7 @@ from crh_batch.ledger.names import State, StateName
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.report.states import Status, count, status_of
 from crh_batch.report.table import console, counts_line, failed_table, results_table
+from crh_batch.report.unfit import left_as_unfit
 
 TIMED_OUT = 1
 
@@ -41,6 +43,7 @@ def say_end(targets: Sequence[Target], end: End) -> int:
     if end is End.STALLED:
         talk("no pilot is left, though tomodirs are: crh-batch submit starts some again")
         for target in targets:
+            talk_unfit(target.batch)
             talk_last_words(target.batch)
         return 3
     return 0 if all(status.complete for status in statuses) else 1
@@ -78,6 +81,22 @@ def wait_for_end(targets: Sequence[Target], timeout_s: float | None = None) -> E
             timeout_s=timeout_s,
             on_counts=on_counts,
             on_started=lambda one: talk(f"started {one.where}"),
+        )
+
+
+def talk_unfit(batch: Batch) -> None:
+    """Say what pilots left because it may not fit into a job, and what to change; more of such jobs would not help."""
+    unfit = left_as_unfit(batch)
+    if unfit.time:
+        near = ", or give a later --deadline" if batch.settings.deadline else ""
+        talk(
+            f"  {unfit.time} that are ready may not fit into the time that their pilots had: raise time_minutes in the "
+            f"profile{near}, then crh-batch submit"
+        )
+    if unfit.memory:
+        talk(
+            f"  {unfit.memory} that are ready need more memory than their pilots had: raise memory_mb (or "
+            "max_memory_mb) in the profile, then crh-batch submit"
         )
 
 
@@ -141,7 +160,7 @@ def say_collected(target: Target, report: CollectReport, *, tables: bool = True)
     """
     batch = target.batch
     status = status_of(batch, lambda item_id, state: state.name in (StateName.FAILED, StateName.WAITING), target.only)
-    talk(f"batch {batch.batch_id}: {report.collected} results put in place; {counts_line(status)}")
+    talk(f"batch {batch.batch_id}: {plural(report.collected, 'result')} put in place; {counts_line(status)}")
     talk_problems([(path, str(error)) for path, error in report.refused], "results stay in their packs")
     if tables:
         show_failed(status)

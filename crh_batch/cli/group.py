@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Collection
 from typing import NoReturn
 
 import click
 
 import crh_batch
 from crh_batch.errors import CrhBatchError
+from crh_batch.ledger.trust import trust_groups
 
 # Command to module; imported when called, so that status need not load what submit needs.
 COMMANDS = {
@@ -24,6 +26,7 @@ COMMANDS = {
     "log": "log",
     "pilot": "pilot",
     "profile": "profile",
+    "prune": "prune",
     "release": "release",
     "report": "report",
     "retry": "retry",
@@ -31,6 +34,8 @@ COMMANDS = {
     "show": "show",
     "status": "status",
     "submit": "submit",
+    "verify": "verify",
+    "verify-fs": "verify_fs",
     "wait": "wait",
     "watch": "watch",
 }
@@ -67,8 +72,16 @@ def cli() -> None:
     """  # noqa: D301 - click's \\b keeps the lines of a paragraph apart
 
 
+def _trusted_groups(root: str) -> Collection[int]:
+    # Imported when asked: a batch of another user is rare.
+    from crh_batch.engines.groups import trusted_groups
+
+    return trusted_groups(root)
+
+
 def main() -> NoReturn:
     """Run the command line and exit."""
+    trust_groups(_trusted_groups)
     try:
         code = cli.main(standalone_mode=False)
     except CrhBatchError as error:

@@ -23,7 +23,10 @@ def command(where: tuple[str, ...], group: str) -> int:
     for target in find_targets(where, group):
         held = hold(target)
         status = count(target.batch, target.only)
-        talk(f"batch {target.batch.batch_id}: {plural(held, 'tomodir')} held; {status.counts[StateName.HELD]} in all")
+        total = count(target.batch).counts[StateName.HELD]
+        in_all = f", {total} in all" if total > held else ""
+        talk(f"batch {target.batch.batch_id}: {plural(held, 'tomodir')} held{in_all}")
         if running := status.counts[StateName.RUNNING]:
-            talk(f"  {running} that run go on")
+            them = "1 that runs goes on; it is" if running == 1 else f"{running} that run go on; they are"
+            talk(f"  {them} held only if begun again")
     return 0

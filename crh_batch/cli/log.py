@@ -10,6 +10,18 @@ from crh_batch.errors import LedgerError
 from crh_batch.report.outputs import read_outputs
 from crh_batch.report.states import status_of
 
+# CRMod prints its progress into one line, over and over.
+_LONGEST_LINE = 400
+
+
+def _cut(line: str) -> str:
+    """Return a line with its middle left out if it is very long; of what a terminal overwrites, the last is shown."""
+    last = line.rstrip("\r").rpartition("\r")[2]
+    if len(last) <= _LONGEST_LINE:
+        return last
+    half = _LONGEST_LINE // 2
+    return f"{last[:half]} [... {len(last) - 2 * half} characters ...] {last[-half:]}"
+
 
 @click.command("log")
 @click.argument("tomodir", type=click.Path(), metavar="TOMODIR")
@@ -28,5 +40,6 @@ def command(tomodir: str) -> int:
         )
     for name, text in outputs:
         talk(f"==> {name} <==")
+        text = "\n".join(_cut(line) for line in text.split("\n"))
         click.echo(text, nl=not text.endswith("\n"))
     return 0

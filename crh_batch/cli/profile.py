@@ -53,7 +53,8 @@ def init(name: str, scheduler: str | None, output: str | None, force: bool) -> i
     if output != "-":
         _refuse_to_overwrite(path, force=force)
     host = ThisMachine()
-    text = draft(ask_site(choose_scheduler(scheduler or "", host), host, login_name()), time.strftime("%Y-%m-%d %H:%M"))
+    found = choose_scheduler(scheduler or _scheduler_so_far(), host)
+    text = draft(ask_site(found, host, login_name()), time.strftime("%Y-%m-%d %H:%M"))
     if output == "-":
         click.echo(text, nl=False)
         return 0
@@ -61,6 +62,14 @@ def init(name: str, scheduler: str | None, output: str | None, force: bool) -> i
     talk(f"wrote {path}")
     talk(f"look through it, then try it on a node: crh-batch profile test{f' --profile {name}' if name else ''}")
     return 0
+
+
+def _scheduler_so_far() -> str:
+    """Return the scheduler that what holds here already names; a profile with a fault is there to be replaced."""
+    try:
+        return effective_profile(_root(), chosen_profile()).profile.scheduler
+    except ProfileError:
+        return ""
 
 
 def _refuse_to_overwrite(path: Path, *, force: bool) -> None:
@@ -165,7 +174,8 @@ def test(timeout: float, keep: bool, as_json: bool) -> int:
 
     Exit code 0 if all is fine, 1 if something should be changed.
     """
-    from crh_batch.report.trial_words import findings_of, findings_text, is_fine
+    from crh_batch.report.finding import findings_text, is_fine
+    from crh_batch.report.trial_words import findings_of
 
     effective = effective_profile(_root(), chosen_profile())
     report = _trial(effective, timeout, keep=keep)

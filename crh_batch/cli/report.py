@@ -7,6 +7,7 @@ import click
 from crh_batch.cli.common import json_option, print_json
 from crh_batch.cli.targets import find_targets, where_arguments
 from crh_batch.engines.accounting import job_usages
+from crh_batch.engines.base import plural
 from crh_batch.engines.living import look
 from crh_batch.engines.target import Target
 from crh_batch.hosts.this_machine import ThisMachine
@@ -53,7 +54,7 @@ def _print(report: BatchReport) -> None:
     status = report.status
     click.echo(
         f"batch {status.batch.batch_id}  {shown(status.batch.paths.root)}  "
-        f"{status.finished} of {status.total} tomodirs finished ({counts_line(status)})"
+        f"{status.finished} of {plural(status.total, 'tomodir')} finished ({counts_line(status)})"
     )
     console().print(class_table(report.classes))
     if report.messages:

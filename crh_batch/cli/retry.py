@@ -7,6 +7,7 @@ import click
 from crh_batch.cli.chosen_profile import chosen_profile
 from crh_batch.cli.common import complain, engine_for, engine_options, talk
 from crh_batch.cli.targets import find_targets, where_arguments
+from crh_batch.engines.base import plural
 from crh_batch.engines.resume import resume
 from crh_batch.engines.steer import retry
 from crh_batch.errors import CrhBatchError
@@ -46,14 +47,19 @@ def command(
     """
     code = 0
     for target in find_targets(where, group):
-        batch = target.batch
+        batch, again = target.batch, 0
         if failed or causes or not lost:
             retried = retry(target, causes=[Failure(cause) for cause in causes], force=force)
-            talk(f"batch {batch.batch_id}: {retried.again} failed tomodirs are ready again")
+            again = retried.again
+            verb = "is" if again == 1 else "are"
+            talk(f"batch {batch.batch_id}: {plural(again, 'failed tomodir')} {verb} ready again")
             if retried.held:
                 talk(f"  {retried.held} of them are held: crh-batch release")
             for path, why in retried.left:
                 talk(f"  {path}: left alone: {why}")
+        if not again and not lost:
+            # Nothing was asked for that pilots are needed for; others that are ready are submit's business.
+            continue
         profile = load_profile(batch.paths.root, chosen_profile(), max_threads=max_threads)
         try:
             resumed = resume(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from crh_batch.cli.common import batch_argument, json_option, print_json, talk
-from crh_batch.cli.finish import show_failed, talk_held, talk_stuck
+from crh_batch.cli.finish import show_failed, talk_held, talk_stuck, talk_unfit
 from crh_batch.cli.targets import find_one_target, group_option
+from crh_batch.engines.base import plural
 from crh_batch.engines.living import look
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
@@ -59,7 +60,7 @@ def command(batch: str, group: str, with_all: bool, wanted: str | None, as_json:
 
 def _print(status: Status, *, with_all: bool) -> None:
     batch = status.batch
-    click.echo(f"batch {batch.batch_id}  {shown(batch.paths.root)}  {status.total} tomodirs")
+    click.echo(f"batch {batch.batch_id}  {shown(batch.paths.root)}  {plural(status.total, 'tomodir')}")
     rows = [
         [name.value, str(status.counts[name]), _remark(status, name)] for name in STATE_ORDER if status.counts[name]
     ]
@@ -110,6 +111,7 @@ def _hint(status: Status) -> None:
         talk_held(status)
     if not status.over and not _has_pilots(status.batch):
         talk("no pilot of this batch lives: crh-batch submit starts some")
+        talk_unfit(status.batch)
     if status.counts[StateName.DONE]:
         talk("results are ready: crh-batch collect")
     if status.counts[StateName.FAILED] > status.failures[Failure.CANCELLED]:

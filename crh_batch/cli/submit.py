@@ -14,6 +14,7 @@ from crh_batch.cli.common import (
     complain,
     engine_for,
     engine_options,
+    engine_to_plan_with,
     json_option,
     look_through,
     max_pilots_option,
@@ -23,6 +24,7 @@ from crh_batch.cli.common import (
     talk,
     talk_forecast,
     talk_problems,
+    talk_unheeded,
 )
 from crh_batch.cli.dask_options import DaskWishes, dask_options
 from crh_batch.cli.finish import collect_all, wait_with_bar
@@ -87,9 +89,11 @@ def command(
     """
     wishes = replace(wishes, keep_going=keep_going)
     profile = wishes.applied_to_profile(profile_for(which, max_threads=max_threads, max_pilots=max_pilots))
-    chosen = dask.engine(profile, cores) if engine == DASK else engine_for(engine, profile, cores)
+    plain = engine_to_plan_with if dry_run else engine_for
+    chosen: Engine = dask.engine(profile, cores) if engine == DASK else plain(engine, profile, cores)
     dask.check(engine)
     survey = look_through(which, chosen)
+    talk_unheeded(wishes, profile, chosen, survey)
     if dry_run:
         return _print_dry_run(survey, chosen, wishes, as_json=as_json)
     with bar("registering") as on_progress:
@@ -132,14 +136,14 @@ def say_what_was_done(report: SubmitReport, survey: Survey) -> None:
         if one.unknown:
             talk(f"  {one.unknown} are with pilots of which nothing is known now; ask again in a minute")
         if one.collected.collected:
-            talk(f"  {one.collected.collected} results collected")
+            talk(f"  {plural(one.collected.collected, 'result')} collected")
         talk_problems([(path, str(error)) for path, error in one.collected.refused], "results stay in their packs")
         for start in one.started:
             talk(f"  started {start.where}")
         if one.alive and not one.started:
             talk("  its pilots are alive or queued: left alone")
     if report.batch:
-        talk(f"batch {report.batch.batch_id}: {len(report.batch.items)} tomodirs registered")
+        talk(f"batch {report.batch.batch_id}: {plural(len(report.batch.items), 'tomodir')} registered")
         for start in report.started:
             talk(f"  started {start.where}")
     elif not report.resumed and not report.left:

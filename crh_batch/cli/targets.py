@@ -49,7 +49,7 @@ def find_target(where: str) -> Target:
         batch = open_batch(where)
         below = os.path.relpath(os.path.abspath(where), batch.paths.root)
         if below != ".":
-            ids = frozenset(item.item_id for item in batch.items if item.path.startswith(below + "/"))
+            ids = frozenset(item.item_id for item in batch.items if f"{item.path}/".startswith(below + "/"))
             return Target(batch, ids)
         return Target(batch)
     return Target(open_batch(where))

@@ -50,7 +50,7 @@ def choose_scheduler(wanted: str, host: Host) -> Scheduler:
     profile = Profile(scheduler=wanted)
     found = find_scheduler(profile, host)
     if found is None:
-        raise _no_scheduler(profile)
+        raise _no_scheduler(profile, "")
     return found
 
 
@@ -64,15 +64,15 @@ def find_scheduler(profile: Profile, host: Host) -> Scheduler | None:
     return None
 
 
-def _no_scheduler(profile: Profile) -> UsageError:
+def _no_scheduler(profile: Profile, otherwise: str = ", or use --engine local") -> UsageError:
     named = SCHEDULERS.get(profile.scheduler)
     if named is not None:
         return UsageError(
             f"no scheduler here: not on PATH: {named.submit_program}",
-            f"Log in to the cluster's login node, load its {named.title} module, or use --engine local.",
+            f"Log in to the cluster's login node, load its {named.title} module{otherwise}.",
         )
     programs = ", ".join(one.submit_program for one in SCHEDULERS.values())
     return UsageError(
         f"no scheduler here: not on PATH: {programs}",
-        "Log in to the cluster's login node, load the scheduler's module, or use --engine local.",
+        f"Log in to the cluster's login node, load the scheduler's module{otherwise}.",
     )

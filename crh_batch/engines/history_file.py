@@ -16,6 +16,7 @@ from typing import Any
 
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.reading import FILE_LIMIT_BYTES, any_number, parse_json, read_bytes, text, whole_number
 from crh_batch.ledger.session import list_sessions, read_events, read_header
 from crh_batch.plan.history import History, Run, run_of
 from crh_batch.tomodir.stage import Size
@@ -25,6 +26,8 @@ MOST_RUNS = 4000
 _TRIM_AT = 5000
 # Runs of the same sizes that one batch adds.
 MOST_ALIKE = 10
+# No mesh, no node and no list of data is larger; formulas of larger ones leave what a float can hold.
+_MOST = 10**9
 
 
 def history_path() -> Path:
@@ -63,6 +66,20 @@ def rebuild(batches: Iterable[Batch]) -> int:
     lines = [_to_line(batch.batch_id, run) for batch in batches for run in runs_of(batch)]
     _replace(history_path(), lines[-MOST_RUNS:])
     return len(lines[-MOST_RUNS:])
+
+
+def unreadable_lines() -> int:
+    """Return how many lines of the history can't be read; one that a client is just writing may be among them."""
+    return sum(_parse(line) is None for line in _raw_lines(history_path()) if line)
+
+
+def mend_history() -> None:
+    """Take the lines that can't be read out of the history.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    _replace(history_path(), [_to_line(batch_id, run) for batch_id, run in _lines(history_path())])
 
 
 def runs_of(batch: Batch) -> Iterator[Run]:
@@ -108,40 +125,55 @@ def _to_line(batch_id: str, run: Run) -> str:
     return json.dumps(data, separators=(",", ":")) + "\n"
 
 
-def _lines(path: Path) -> Iterator[tuple[str, Run]]:
+def _raw_lines(path: Path) -> list[bytes]:
     try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError:
-        return
-    for line in lines:
-        try:
-            data = json.loads(line)
-            size = Size(**data["size"])
-            run = Run(
-                str(data["stage"]),
-                str(data["dims"]),
-                int(data["wavenumbers"]),
-                int(data["threads"]),
-                size,
-                float(data["wall_s"]),
-                int(data["peak_bytes"]),
-            )
-        except (ValueError, KeyError, TypeError):
-            continue
-        if run.formula_s > 0 and run.wall_s > 0:
-            yield str(data.get("batch") or ""), run
+        return read_bytes(os.fspath(path), FILE_LIMIT_BYTES).split(b"\n")
+    except (OSError, ValueError):
+        return []
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Run]]:
+    for line in _raw_lines(path):
+        parsed = _parse(line)
+        if parsed is not None:
+            yield parsed
+
+
+def _parse(line: bytes) -> tuple[str, Run] | None:
+    try:
+        data = parse_json(line)
+        batch_id = text(data.get("batch", ""))
+        run = Run(
+            text(data["stage"]),
+            text(data["dims"]),
+            whole_number(data["wavenumbers"], 0, _MOST),
+            whole_number(data["threads"], 0, _MOST),
+            Size(**{key: _of_size(value) for key, value in data["size"].items()}),
+            any_number(data["wall_s"]),
+            whole_number(data["peak_bytes"]),
+        )
+        usable = run.formula_s > 0 and run.wall_s > 0
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        return None
+    return (batch_id, run) if usable else None
+
+
+def _of_size(value: Any) -> Any:
+    return value if isinstance(value, bool) else whole_number(value, 0, _MOST)
 
 
 def _append(path: Path, lines: list[str]) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Begins with a line break of its own, so that a torn last line spoils nothing but itself.
     content = ("\n" + "".join(lines)).encode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    # NONBLOCK: a FIFO in its place would be waited for.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
     try:
         os.write(descriptor, content)
     finally:
         os.close(descriptor)
-    kept = [line for line in path.read_text(errors="replace").split("\n") if line]
+    kept = [line.decode(errors="replace") for line in _raw_lines(path) if line]
     if len(kept) > _TRIM_AT:
         _replace(path, [line + "\n" for line in kept[-MOST_RUNS:]])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from crh_batch.engines.groups import group_id
 from crh_batch.errors import ProfileError
 from crh_batch.profile import Profile
 from crh_batch.profile_files import config_directory
@@ -57,6 +58,7 @@ def job_script(scheduler: Scheduler, script: ArrayScript, profile: Profile) -> s
             directives=directives,
             extra_directives=profile.extra_directives,
             setup=profile.setup,
+            share_gid=group_id(profile),
         )
     except Exception as error:  # A template is a program of the user's: it can raise anything.
         raise ProfileError(

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from crh_batch.engines.base import LOCAL
 from crh_batch.engines.unstick import unstick
@@ -18,6 +18,7 @@ from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, boot_id, verdict_here
+from crh_batch.ledger.reading import FILE_LIMIT_BYTES, any_number, parse_json, read_bytes
 from crh_batch.ledger.session import SessionHeader
 from crh_batch.ledger.submissions import Submission, read_submissions
 from crh_batch.schedulers.base import JobRow, JobState, Scheduler
@@ -97,10 +98,13 @@ class Living:
         return list(dict.fromkeys(row.job_id for row in rows if row.state in (JobState.PENDING, JobState.RUNNING)))
 
 
-def look(batch: Batch, host: Host) -> Living:
+def look(batch: Batch, host: Host, *, changes: bool = True) -> Living:
     """Ask the scheduler once about all submissions of a batch, and its accounting for those that it has forgotten.
 
     Never raises for a scheduler that doesn't answer: nothing is known then.
+
+    Args:
+        changes: whether the answer may be noted down, and stuck tasks be let go again.
     """
     rows: list[JobRow] = []
     missing: list[str] = []
@@ -112,11 +116,15 @@ def look(batch: Batch, host: Host) -> Living:
             found = _rows(scheduler, host, asked)
         except (Unreachable, HostError):
             return Living(None, frozenset())
-        unstick(scheduler, host, found)
+        if changes:
+            unstick(scheduler, host, found)
         known = {row.token for row in found}
-        missing += [one.token for one in asked if one.token not in known]
+        # A scheduler may keep another user's jobs to itself (Slurm's PrivateData, qstat -u), so to be told nothing of
+        # them says nothing.
+        mine = [one for one in asked if one.uid in (None, os.geteuid())]
+        missing += [one.token for one in mine if one.token not in known]
         rows += found
-    return Living(rows, remember_missing(batch, missing) if missing or rows else frozenset())
+    return Living(rows, remember_missing(batch, missing, note=changes) if missing or rows else frozenset())
 
 
 def _rows(scheduler: Scheduler, host: Host, asked: Sequence[Submission]) -> list[JobRow]:
@@ -142,7 +150,9 @@ def _accounting(scheduler: Scheduler, host: Host, submissions: Sequence[Submissi
     return rows
 
 
-def remember_missing(batch: Batch, missing: Sequence[str], *, now: float | None = None) -> frozenset[str]:
+def remember_missing(
+    batch: Batch, missing: Sequence[str], *, now: float | None = None, note: bool = True
+) -> frozenset[str]:
     """Note which submissions no answer knew, and return those that have been unknown for FORGOTTEN_AFTER_S.
 
     Times are of this boot's monotonic clock, since clocks of machines differ and may be set; a note from another
@@ -150,15 +160,16 @@ def remember_missing(batch: Batch, missing: Sequence[str], *, now: float | None 
     """
     now = time.monotonic() if now is None else now
     boot = boot_id()
-    path = Path(batch.paths.liveness)
     try:
-        noted = json.loads(path.read_bytes())
+        noted = parse_json(read_bytes(batch.paths.liveness, FILE_LIMIT_BYTES))
         noted_times = noted["first_missing"].items() if noted.get("boot_id") == boot else ()
-        first = {str(token): float(began) for token, began in noted_times}
+        first = {token: any_number(began) for token, began in noted_times}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         first = {}
+    # This clock begins with the boot; a time that can't be counts for nothing, or all would be forgotten at once.
+    first = {token: began for token, began in first.items() if 0 <= began <= now}
     since = {token: first.get(token, now) for token in missing}
-    if since != first:
+    if note and since != first:
         content = json.dumps({"boot_id": boot, "first_missing": since}).encode()
         try:
             durable.write_durable(batch.paths.liveness, content)

@@ -10,16 +10,19 @@ import sys
 from collections.abc import Sequence
 
 from crh_batch.engines.base import LOCAL, Started, plural
+from crh_batch.engines.groups import trusted_groups
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, Who, boot_id, login_name, pid_namespace, start_ticks, verdict_here
 from crh_batch.ledger.memory import MemoryRule
 from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.sharing import make_directories, share
 from crh_batch.ledger.submissions import (
     Submission,
     read_submissions,
     record_intent,
     record_started,
 )
+from crh_batch.ledger.trust import owns
 from crh_batch.pilot.control_group import own_files
 from crh_batch.plan.arrays import ArrayRequest, ClassWork
 
@@ -94,9 +97,16 @@ def pilot_argv(batch: Batch, submission_token: str, cores: int, scratch: str, me
         argv += ["--memory-mb", str(memory_mb)]
     if submission_token:
         argv += ["--submission", submission_token]
+    argv += group_argv(batch)
     if scratch:
         argv += ["--scratch", scratch]
     return argv
+
+
+def group_argv(batch: Batch) -> list[str]:
+    """Return what a pilot is told of the groups whose members' batches it may run."""
+    groups = trusted_groups(batch.paths.root) if not owns(batch.paths.directory) else ()
+    return [word for group_id in groups for word in ("--share-group", str(group_id))]
 
 
 def start_pilot(
@@ -104,8 +114,9 @@ def start_pilot(
 ) -> subprocess.Popen[bytes]:
     """Start a pilot that goes on when the client and its terminal are gone; its output goes to ``logs/``."""
     directory = os.path.join(batch.paths.logs, submission.token)
-    os.makedirs(directory, exist_ok=True)
+    make_directories(directory)
     with open(os.path.join(directory, "pilot.out"), "ab") as log:
+        share(log.fileno(), directory)
         return subprocess.Popen(
             pilot_argv(batch, submission.token, cores, scratch, memory_mb),
             stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import crh_batch
+from crh_batch.engines.groups import group_id
 from crh_batch.engines.programs import find_program, freeze_pilot, freeze_programs
 from crh_batch.errors import Busy, CrhBatchError
 from crh_batch.ledger import durable
@@ -71,7 +72,7 @@ def make_batch(
     ordered = in_order(wishes.applied_to(planned), reverse=wishes.reverse)
     needed = sorted({PROGRAMS[stage.name] for one in ordered for stage in one.description.stages})
     programs = {name: find_program(name, profile) for name in needed}
-    paths = new_batch(root, len(ordered))
+    paths = new_batch(root, len(ordered), group_id(profile))
     settings = _settings(paths, ordered, profile, programs, wishes, memory)
     write_settings(paths, settings)
     made = Made()
@@ -125,6 +126,7 @@ def _settings(
         container=profile.container_words,
         memory_mb=memory.job_mb,
         max_memory_mb=memory.most_mb,
+        share_gid=group_id(profile),
         extra=extra,
     )
 

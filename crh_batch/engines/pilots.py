@@ -14,7 +14,7 @@ from crh_batch.engines.sending import describe, may_have_been_sent, send
 from crh_batch.errors import HostError, SchedulerError, Unreachable
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
-from crh_batch.ledger.identity import Verdict, verdict_here
+from crh_batch.ledger.identity import Verdict, Who, verdict_here
 from crh_batch.ledger.session import holder_of, read_header
 from crh_batch.ledger.submissions import read_submissions, record_refused, record_submitted, submission_mark
 from crh_batch.schedulers.known import SCHEDULERS
@@ -106,8 +106,7 @@ def end_pilots(batch: Batch, host: Host) -> None:
     for submission in submissions:
         who = submission.process
         if who is not None and verdict_here(who) is Verdict.ALIVE:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(who.pid, signal.SIGTERM)
+            _ask_to_end(who)
     for name in SCHEDULERS:
         mine = [one for one in submissions if one.engine == name]
         ids = [job_id for one in mine for job_id in (one.job_id, *living.unended_job_ids(one.token)) if job_id]
@@ -116,6 +115,20 @@ def end_pilots(batch: Batch, host: Host) -> None:
     while time.monotonic() < deadline and any(living.submission(one) is Verdict.ALIVE for one in submissions):
         time.sleep(0.5)
         living = look(batch, host)
+
+
+def _ask_to_end(who: Who) -> None:
+    try:
+        os.kill(who.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        raise HostError(
+            f"a pilot of {who} can't be ended by another user",
+            f"Ask {who.user} to do it (crh-batch cancel); or hold the batch, and the pilot leaves when it has finished "
+            "what it runs.",
+            who.host,
+        ) from error
 
 
 def cancel_jobs(name: str, host: Host, ids: list[str]) -> None:

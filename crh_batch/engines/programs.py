@@ -101,7 +101,7 @@ def freeze_programs(
         sha256 = hashlib.sha256(content).hexdigest()
         file = f"{name}-{sha256[:12]}"
         target = os.path.join(paths.programs, file)
-        durable.write_durable(target, content, mode=0o777)
+        durable.write_durable(target, content, mode=0o755)
         frozen[name] = {"file": file, "sha256": sha256, "source": source}
     return frozen
 

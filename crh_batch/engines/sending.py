@@ -9,6 +9,7 @@ from crh_batch.errors import HostError, SchedulerError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.sharing import make_directories
 from crh_batch.ledger.submissions import Submission, record_refused, record_submitted
 from crh_batch.schedulers.base import Scheduler
 from crh_batch.schedulers.known import SCHEDULERS
@@ -21,8 +22,8 @@ def script_path(batch: Batch, submission: Submission) -> str:
 
 def write_script(batch: Batch, submission: Submission, content: str) -> None:
     """Write a job script, durably: as long as it isn't there, nothing can have been sent."""
-    os.makedirs(_log_directory(batch, submission), exist_ok=True)
-    durable.write_durable(script_path(batch, submission), content.encode(), mode=0o777)
+    make_directories(_log_directory(batch, submission))
+    durable.write_durable(script_path(batch, submission), content.encode(), mode=0o755)
 
 
 def may_have_been_sent(batch: Batch, submission: Submission) -> bool:

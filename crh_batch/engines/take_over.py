@@ -3,25 +3,28 @@
 Freed are: registrations of half-made batches whose client is dead; what a dead client did not come to remove after
 collecting; failed tomodirs whose input has changed since, and those that wait for their results. With ``--force`` also:
 empty or foreign .crh files, those whose batch is gone, tomodirs that failed with the same input, and finished ones
-whose input has changed since they ran.
+whose input has changed since they ran, or whose result is damaged.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import ExitStack
 
-from crh_batch.errors import Busy, CrhBatchError
+from crh_batch.errors import Busy, CrhBatchError, PackDamaged
 from crh_batch.ledger.batch import Batch, counts
 from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.inputs import changed_inputs
 from crh_batch.ledger.items import Item, write_items
 from crh_batch.ledger.names import Failure, Marks, StateName, fail_mark, gather, list_shard
+from crh_batch.ledger.pack import Record, verify
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
 from crh_batch.ledger.registration import Registration, read_registration, remove_registration
 from crh_batch.ledger.session import Session, holder_of, read_events
 from crh_batch.ledger.settings import read_settings
 from crh_batch.ledger.sources import collected_sources
+from crh_batch.ledger.trust import user_name
 
 _FORCE = "If nobody is at work on it, repeat with --force."
 
@@ -60,12 +63,17 @@ class TakeOver:
             return f"{registration.path}: can't be removed: {error.strerror or error}"
 
     def _free_flawed(self, registration: Registration) -> str | None:
+        if os.path.exists(registration.path) and not os.access(registration.path, os.R_OK):
+            # Who can't see whether somebody is at work can't say that nobody is.
+            return f"{registration.path}: {registration.flaw}. Ask its owner"
         if not self._force:
             return f"{registration.path}: {registration.flaw}. {_FORCE}"
         return _gone(registration)
 
     def _free_half_made(self, registration: Registration) -> str | None:
         directory = registration.batch_directory
+        if hidden := _hidden_by(directory):
+            return f"{registration.describe()}. That batch is not yours to read ({hidden}): ask {hidden} about it"
         if not os.path.isfile(BatchPaths(directory).settings):
             if not self._force:
                 return (
@@ -80,6 +88,10 @@ class TakeOver:
             # RACE: its client was only slow, and finished it before this one had custody.
             return ""
         return _gone(registration)
+
+    def close_half_made(self, directory: str) -> Busy | None:
+        """Make sure that a half-made batch never counts; return who is at work on it, None if it is done."""
+        return self._take_custody(directory)
 
     def _take_custody(self, directory: str) -> Busy | None:
         """Take custody of a batch once; of a half-made one its list of items is closed, so that it never counts."""
@@ -109,9 +121,10 @@ class TakeOver:
             return self._free_flawed_of(registration)
         marks = self._marks_of(batch, item_id)
         state = marks.state(batch.settings.policy)
-        if state.name is StateName.COLLECTED:
+        if state.name in (StateName.COLLECTED, StateName.MOVED):
+            # What is left to do after such a name is to remove the .crh file, and a client died before it did.
             return self._free_with_custody(registration)
-        if state.name is StateName.DONE and self._force and self._changed_since_done(batch, item_id):
+        if state.name is StateName.DONE and self._force and self._can_not_be_collected(batch, item_id):
             return self._move_away(batch, registration)
         if state.name in (StateName.READY, StateName.HELD) and self._waits_in_vain(batch, item_id):
             return self._move_away(batch, registration)
@@ -173,14 +186,17 @@ class TakeOver:
             "  Its input hasn't changed since. Mend it and submit again, or run it as it is: crh-batch retry."
         )
 
-    def _changed_since_done(self, batch: Batch, item_id: int) -> bool:
+    def _can_not_be_collected(self, batch: Batch, item_id: int) -> bool:
+        """Return whether a finished tomodir's input has changed since it ran, or its result is damaged or gone."""
         token = holder_of(batch.paths.name(item_id, "done")) or ""
         for event in read_events(batch.paths, token):
             if event["event"] == "done" and event.get("id") == item_id:
                 item = batch.items[item_id]
                 inputs = event.get("inputs") or []
-                return bool(changed_inputs(batch.tomodir(item), inputs, collected_sources(batch, item)))
-        return False
+                if changed_inputs(batch.tomodir(item), inputs, collected_sources(batch, item)):
+                    return True
+                return not _is_sound(batch, token, event)
+        return True
 
     def _failures_of(self, batch: Batch, token: str) -> dict[tuple[object, object], dict[str, object]]:
         key = (batch.paths.directory, token)
@@ -193,5 +209,31 @@ class TakeOver:
         return self._failures[key]
 
 
+def _hidden_by(directory: str) -> str:
+    """Return whose a batch is that this user may not look into; empty if it can be seen, or isn't there."""
+    try:
+        os.stat(BatchPaths(directory).settings)
+    except PermissionError:
+        while True:
+            try:
+                return user_name(os.stat(directory).st_uid)
+            except PermissionError:
+                directory = os.path.dirname(directory)
+            except OSError:
+                return "another user"
+    except OSError:
+        pass
+    return ""
+
+
 def _gone(registration: Registration) -> str | None:
     return None if remove_registration(registration) else f"{registration.path}: changed while it was looked at"
+
+
+def _is_sound(batch: Batch, token: str, event: Mapping[str, object]) -> bool:
+    record = event.get("record")
+    try:
+        verify(batch.paths.pack(token), Record.from_json(token, record if isinstance(record, Mapping) else {}))
+    except (PackDamaged, ValueError):
+        return False
+    return True

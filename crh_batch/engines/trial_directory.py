@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,8 @@ from typing import Any
 from crh_batch.errors import LedgerError
 from crh_batch.ledger import durable
 from crh_batch.ledger.paths import STATE_DIRECTORY, BatchPaths
+from crh_batch.ledger.reading import FILE_LIMIT_BYTES, parse_json, read_bytes
+from crh_batch.ledger.sharing import make_directory
 from crh_batch.pilot.trial import TRIAL
 
 _LAST_LINES = 15
@@ -35,7 +36,7 @@ def trial_directory(root: str, *, keep: bool) -> Iterator[BatchPaths]:
     try:
         os.makedirs(paths.directory, 0o700)
         for directory in (*paths.directories(1), os.path.join(paths.directory, TRIAL)):
-            os.mkdir(directory)
+            make_directory(directory)
     except OSError as error:
         raise LedgerError(
             f"{paths.directory}: can't be made: {error.strerror}",
@@ -55,8 +56,7 @@ def trial_directory(root: str, *, keep: bool) -> Iterator[BatchPaths]:
 def read_json(path: str) -> dict[str, Any] | None:
     """Return what a job wrote; None if it isn't there or not whole yet."""
     try:
-        with open(path, "rb") as stream:
-            data = json.load(stream)
+        data = parse_json(read_bytes(path, FILE_LIMIT_BYTES))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 import time
 
 from crh_batch.errors import BatchNotFound, LedgerError
@@ -16,6 +17,8 @@ from crh_batch.ledger import durable
 from crh_batch.ledger.items import Item, Items
 from crh_batch.ledger.paths import MAX_ITEMS, SHARD_SIZE, STATE_DIRECTORY, BatchPaths
 from crh_batch.ledger.settings import read_settings
+from crh_batch.ledger.sharing import make_directory
+from crh_batch.ledger.trust import is_trusted
 
 _STAMP = "%Y%m%d-%H%M%S"
 _BATCH_ID = re.compile(r"\d{8}-\d{6}-[a-z0-9]{4,}\Z")
@@ -50,8 +53,11 @@ class Batch:
         return self.settings.memory_rule.need_bytes(item.memory_bytes, memory_failures)
 
 
-def new_batch(root: str, count: int) -> BatchPaths:
+def new_batch(root: str, count: int, share_gid: int = 0) -> BatchPaths:
     """Make the directories of a new batch for up to ``count`` tomodirs; it has neither settings nor items yet.
+
+    Args:
+        share_gid: number of the group that is to share it; 0 for none.
 
     Raises:
         LedgerError: the directories can't be made, or there are too many tomodirs for one batch.
@@ -65,19 +71,40 @@ def new_batch(root: str, count: int) -> BatchPaths:
     batch_id = f"{_next_stamp(root)}-{durable.random_word(4)}"
     paths = BatchPaths(os.path.join(root, STATE_DIRECTORY, batch_id))
     try:
-        os.makedirs(os.path.dirname(paths.directory), exist_ok=True)
+        _make_state_directory(os.path.dirname(paths.directory), share_gid)
         os.mkdir(paths.directory, 0o700)
+        if share_gid:
+            os.chown(paths.directory, -1, share_gid)
+            os.chmod(paths.directory, 0o2770)
         for directory in paths.directories((count + SHARD_SIZE - 1) // SHARD_SIZE):
-            os.mkdir(directory)
+            make_directory(directory)
         durable.sync_directory(os.path.dirname(paths.directory))
         durable.sync_directory(paths.directory)
     except OSError as error:
         raise LedgerError(
             f"{paths.directory}: can't be made: {error.strerror}",
-            "The survey's directory must be writable, with free space and inodes.",
+            "The survey's directory must be writable, with free space and inodes. If .crh-batch is another user's: who "
+            "made it can let a group make batches there, too (share_group in the profile).",
             paths.directory,
         ) from error
     return paths
+
+
+def _make_state_directory(path: str, share_gid: int) -> None:
+    """Make ``.crh-batch``; where a group shares batches, its members make theirs beside each other.
+
+    The sticky bit keeps them from taking each other's away.
+    """
+    os.makedirs(path, 0o755, exist_ok=True)
+    if not stat.S_ISDIR(os.lstat(path).st_mode):
+        raise LedgerError(
+            f"{path}: is no directory of its own (a symbolic link?)",
+            "Nodes would look for the tomodirs beside what it leads to. Make it a directory, or link the whole survey.",
+            path,
+        )
+    if share_gid and os.lstat(path).st_uid == os.geteuid():
+        os.chown(path, -1, share_gid)
+        os.chmod(path, 0o3775)
 
 
 def _next_stamp(root: str) -> str:
@@ -119,14 +146,15 @@ def counts(directory: str) -> bool:
 
 
 def find_batches(start: str) -> list[str]:
-    """Return the directories of all batches at or above a directory, oldest first.
+    """Return the directories of all batches at or above a directory that are this user's or trusted, oldest first.
 
     Batches are ordered by their names, which begin with the time of submission.
     """
     found: list[str] = []
     directory = os.path.abspath(start)
     while True:
-        found += batches_of(directory)
+        # What a stranger left above is not meant by a command that names no batch.
+        found += [batch for batch in batches_of(directory) if is_trusted(batch)]
         parent = os.path.dirname(directory)
         if parent == directory:
             break

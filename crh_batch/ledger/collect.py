@@ -16,7 +16,6 @@ A crash leaves steps to be done again; all of them may be.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -41,8 +40,10 @@ from crh_batch.ledger.placing import (
     put_in_place,
     remove_old_temporaries,
 )
+from crh_batch.ledger.reading import FILE_LIMIT_BYTES, parse_json, read_bytes, taken, text, whole_number
 from crh_batch.ledger.registration import read_registration, remove_registration
-from crh_batch.ledger.session import Session, holder_of, read_events
+from crh_batch.ledger.session import holder_of, read_events
+from crh_batch.ledger.sharing import share_with
 from crh_batch.ledger.sources import check_sources, collected_sources, levels
 
 # Collecting waits for the disk more than for the processor; on a network filesystem almost only.
@@ -88,7 +89,7 @@ def collect_batch(
     with ThreadPoolExecutor(WORKERS) as pool:
         for level in levels(items, batch.settings.after):
             for group in _groups(_with_events(batch, level)):
-                _collect_group(batch, custody.session, pool, group, report, force=force)
+                _collect_group(batch, custody, pool, group, report, force=force)
                 on_progress(report.collected + len(report.refused), len(items))
     return report
 
@@ -108,7 +109,7 @@ def _groups(finished: Iterable[_Finished]) -> Iterator[list[_Finished]]:
     for one in finished:
         group.append(one)
         record = (one.event or {}).get("record")
-        size += int(record.get("length") or 0) if isinstance(record, Mapping) else 0
+        size += taken(whole_number, record.get("length"), 0) if isinstance(record, Mapping) else 0
         if len(group) >= GROUP or size >= GROUP_BYTES:
             yield group
             group, size = [], 0
@@ -118,7 +119,7 @@ def _groups(finished: Iterable[_Finished]) -> Iterator[list[_Finished]]:
 
 def _collect_group(
     batch: Batch,
-    session: Session,
+    custody: Custody,
     pool: ThreadPoolExecutor,
     group: list[_Finished],
     report: CollectReport,
@@ -165,7 +166,7 @@ def _collect_group(
     # What says "finished" must not be durable before the rest is.
     each(lambda one: put_in_place(batch, one, one.order[-1:]))
     sync((), {directory for one in placing for directory in one.touched})
-    each(lambda one: _conclude(batch, session, one))
+    each(lambda one: _conclude(batch, custody, one))
     report.collected += len(placing)
 
 
@@ -244,6 +245,8 @@ def _extract(batch: Batch, item: Item, finished: _Finished, report: CollectRepor
     try:
         with open_record(batch.paths.pack(token), record) as archive:
             order = extract_members(archive, temporary, str(event.get("finish") or ""))
+        if batch.settings.share_gid:
+            share_with(batch.settings.share_gid, (entry.path for entry in os.scandir(temporary)))
         check_places(tomodir, item, order)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -251,11 +254,20 @@ def _extract(batch: Batch, item: Item, finished: _Finished, report: CollectRepor
     return Placing(item, tomodir, temporary, order)
 
 
-def _conclude(batch: Batch, session: Session, one: Placing) -> None:
+def _conclude(batch: Batch, custody: Custody, one: Placing) -> None:
     # Before the name: what is collected is not looked at again, so nobody would remove it after a crash.
     shutil.rmtree(one.temporary, ignore_errors=True)
-    session.win(one.item.item_id, "collected", batch.settings.links)
-    release(batch, one.item)
+    custody.session.win(one.item.item_id, "collected", batch.settings.links)
+    try:
+        release(batch, one.item)
+    except OSError as error:
+        custody.say_left(one.item.item_id)
+        raise TomodirError(
+            f"{one.tomodir}: its result is in place, but {error.filename or one.tomodir} could not be removed: "
+            f"{error.strerror or error}",
+            "Mend the cause, then run crh-batch collect again.",
+            one.tomodir,
+        ) from error
 
 
 def _check_registration(batch: Batch, item: Item, tomodir: str) -> None:
@@ -281,9 +293,8 @@ def _check_registration(batch: Batch, item: Item, tomodir: str) -> None:
 def _provenance_batch(tomodir: str) -> str:
     """Return the batch that the result in a tomodir came from, empty if there is none. Batch ids sort by time."""
     try:
-        with open(os.path.join(tomodir, PROVENANCE), "rb") as stream:
-            return str(json.load(stream)["batch"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return text(parse_json(read_bytes(os.path.join(tomodir, PROVENANCE), FILE_LIMIT_BYTES))["batch"])
+    except (OSError, ValueError, LookupError, TypeError):
         return ""
 
 

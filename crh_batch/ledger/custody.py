@@ -16,8 +16,9 @@ from crh_batch.errors import Busy
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, verdict_here
 from crh_batch.ledger.paths import BatchPaths
-from crh_batch.ledger.session import Session, SessionHeader, holder_of, read_header
+from crh_batch.ledger.session import Session, SessionHeader, holder_of, read_events, read_header
 
+_LEFT = "left"
 _CUSTODY = re.compile(r"custody\.(\d+)(\.end)?\Z")
 
 Judge = Callable[[SessionHeader], Verdict]
@@ -44,8 +45,9 @@ class Custody:
         self._force = force
         self._judge = judge
         self._number = 0
+        self._is_gone = False
         self.session: Session
-        #: Whether the holder before this one died with its work half done.
+        #: Whether the holder before this one died with its work half done, or said so.
         self.follows_a_death = False
 
     def __enter__(self) -> Custody:
@@ -53,6 +55,8 @@ class Custody:
         if number and not ended:
             self._check_holder(number)
             self.follows_a_death = True
+        elif number:
+            self.follows_a_death = self._left_work(number)
         self.session = Session.begin(self._paths, "client")
         self._number = number + 1
         if not self.session.win_for_batch(f"custody.{self._number:03d}", self._links):
@@ -63,8 +67,13 @@ class Custody:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.session.win_for_batch(f"custody.{self._number:03d}.end", self._links)
+        if not self._is_gone:
+            self.session.win_for_batch(f"custody.{self._number:03d}.end", self._links)
         self.session.close()
+
+    def leave_it_gone(self) -> None:
+        """Say that the batch is about to be removed, so nothing is written into it any more."""
+        self._is_gone = True
 
     def _last(self) -> tuple[int, bool]:
         held: set[int] = set()
@@ -76,11 +85,26 @@ class Custody:
         last = max(held | ended, default=0)
         return last, last in ended
 
-    def is_left(self) -> bool:
-        """Return whether its last holder died with it; nothing is taken."""
+    def verdict(self) -> Verdict | None:
+        """Return whether the client that has it lives, None if nobody has it; nothing is taken."""
         number, ended = self._last()
-        header = self._holder(number) if number and not ended else None
-        return header is not None and self._judge(header) is Verdict.DEAD
+        if not number or ended:
+            return None
+        header = self._holder(number)
+        return Verdict.UNKNOWN if header is None else self._judge(header)
+
+    def is_left(self) -> bool:
+        """Return whether its last holder died with it, or left work; nothing is taken."""
+        number, ended = self._last()
+        return self._left_work(number) if number and ended else self.verdict() is Verdict.DEAD
+
+    def say_left(self, item_id: int) -> None:
+        """Write down for the next holder that a collected tomodir's .crh file is still there."""
+        self.session.append(_LEFT, id=item_id)
+
+    def _left_work(self, number: int) -> bool:
+        token = holder_of(self._paths.batch_name(f"custody.{number:03d}"))
+        return token is not None and any(event["event"] == _LEFT for event in read_events(self._paths, token))
 
     def _check_holder(self, number: int) -> None:
         header = self._holder(number)
@@ -109,5 +133,5 @@ def custody_of(batch: Batch, *, force: bool = False) -> Custody:
 
 
 def was_left_by_the_dead(batch: Batch) -> bool:
-    """Return whether the last client with custody died in it, so that .crh files may be left over; takes nothing."""
+    """Return whether the last client with custody died in it, or could not remove a .crh file; takes nothing."""
     return Custody(batch.paths, batch.settings.links).is_left()

@@ -12,10 +12,12 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from crh_batch.errors import FilesystemUnfit, LedgerError
+from crh_batch.ledger.reading import open_regular
+from crh_batch.ledger.sharing import share
 
 SYMLINK = "symlink"
 FILE = "file"
@@ -73,11 +75,23 @@ def random_word(length: int = 8) -> str:
 def write_all(descriptor: int, data: bytes) -> None:
     """Write every byte, whatever number of calls that takes: write(2) may write less than it was given."""
     view = memoryview(data)
-    try:
+    with _naming(descriptor):
         while view:
             view = view[calls.write(descriptor, view) :]
+
+
+def sync(descriptor: int) -> None:
+    """Make an open file durable. Once it has failed, what was written before counts as lost, whatever is said later."""
+    with _naming(descriptor):
+        calls.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def _naming(descriptor: int) -> Iterator[None]:
+    """Add the file to errors of calls that take a descriptor: they say what is wrong, the user must know where."""
+    try:
+        yield
     except OSError as error:
-        # write(2) says what is wrong; the user must know where.
         if error.filename is None:
             with contextlib.suppress(OSError):
                 error.filename = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -88,7 +102,7 @@ def sync_directory(path: str) -> None:
     """Make the names in a directory durable; without this a created file can be gone after a crash."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        calls.fsync(descriptor)
+        sync(descriptor)
     except OSError as error:
         # Some network filesystems refuse fsync of a directory; their metadata calls are synchronous by themselves.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EROFS):
@@ -101,7 +115,7 @@ def sync_file(path: str) -> None:
     """Make a file's content durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        calls.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -165,7 +179,12 @@ def filesystem_type(device: int) -> str:
 _filesystem_types: dict[int, str] = {}
 
 
-def write_durable(path: str, data: bytes, *, mode: int = 0o666) -> None:
+def is_of_this_machine(path: str) -> bool:
+    """Return whether a path lies on a filesystem of this machine alone, which shows every change at once."""
+    return filesystem_type(os.stat(path).st_dev) in _ONE_STEP
+
+
+def write_durable(path: str, data: bytes, *, mode: int = 0o644) -> None:
     """Write a whole file so that a reader, also one after a crash, sees the old content or the new, never a part.
 
     Safe with several writers: the last one wins. A crash leaves at most a file named ``.<name>.<random>.part``.
@@ -175,8 +194,9 @@ def write_durable(path: str, data: bytes, *, mode: int = 0o666) -> None:
     descriptor = calls.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         try:
+            share(descriptor, directory)
             write_all(descriptor, data)
-            calls.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
         calls.replace(temporary, path)
@@ -197,12 +217,13 @@ def create_exclusively(path: str, data: bytes) -> bool:
         OSError: anything but EEXIST; the half-made file is taken away again where that is possible.
     """
     try:
-        descriptor = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = calls.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     except FileExistsError:
         return False
     try:
+        share(descriptor, os.path.dirname(path))
         write_all(descriptor, data)
-        calls.fsync(descriptor)
+        sync(descriptor)
     except BaseException:
         with contextlib.suppress(OSError):
             calls.unlink(path)
@@ -225,7 +246,7 @@ def publish_exclusively(path: str, data: bytes, temporary: str) -> bool:
     Raises:
         OSError: anything but EEXIST.
     """
-    temporary = f"{temporary}.{random_word()}"
+    temporary = f"{temporary}.{random_word()}.part"
     create_exclusively(temporary, data)
     try:
         calls.link(temporary, path)
@@ -269,7 +290,9 @@ def win_name(path: str, target: str, links: str, *, wait_s: float = VISIBILITY_W
         if links == SYMLINK:
             calls.symlink(target, path)
             return True
-        return create_exclusively(path, target.encode()) or read_name(path, wait_s=wait_s) == target
+        # By link(2) where that is possible: a file that a crash left empty would be nobody's name for ever.
+        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
+        return publish_exclusively(path, target.encode(), temporary) or read_name(path, wait_s=wait_s) == target
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             _refuse(path, error)
@@ -307,7 +330,7 @@ def _read_name_once(path: str) -> str | None:
             raise
     # Not a symbolic link: a name made as a file, on a filesystem without them.
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(4096).decode(errors="replace") or None
     except FileNotFoundError:
         return None
@@ -328,6 +351,7 @@ def find_link_kind(directory: str) -> str:
         FilesystemUnfit: neither kind is exclusive here.
     """
     name = os.path.join(directory, f".probe-{random_word()}")
+    why = ""
     for kind in (SYMLINK, FILE):
         path = f"{name}.{kind}"
         try:
@@ -335,13 +359,13 @@ def find_link_kind(directory: str) -> str:
             lost = not win_name(path, "second", kind, wait_s=1.0)
             if won and lost and read_name(path) == "first":
                 return kind
-        except (OSError, LedgerError):
-            continue
+        except (OSError, LedgerError) as error:
+            why = f" ({error.message if isinstance(error, LedgerError) else error.strerror or error})"
         finally:
             with contextlib.suppress(OSError):
                 calls.unlink(path)
     raise FilesystemUnfit(
-        f"{directory}: neither symbolic links nor exclusively created files work here",
-        "Put the survey on another filesystem, or check that you may write to this one.",
+        f"{directory}: neither symbolic links nor exclusively created files work here{why}",
+        "Check that you may write there, and that there is free space; else put the survey on another filesystem.",
         directory,
     )

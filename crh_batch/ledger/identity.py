@@ -15,6 +15,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from crh_batch.ledger.reading import taken, text, whole_number
+
+# pid_t has 32 bits; Linux counts to 2^22.
+_LAST_PID = (1 << 31) - 1
+
 
 class Verdict(Enum):
     """Whether something lives. UNKNOWN is an answer: nothing may be taken away on it."""
@@ -54,15 +59,11 @@ class Who:
         if not isinstance(data, Mapping):
             data = {}
 
-        def text(key: str) -> str:
-            value = data.get(key)
-            return value if isinstance(value, str) else ""
-
-        def number(key: str) -> int:
-            value = data.get(key)
-            return value if isinstance(value, int) else 0
-
-        return cls(text("host"), text("boot_id"), number("pid"), number("started"), text("user"), text("namespace"))
+        host, boot, user, namespace = (
+            taken(text, data.get(key), "") for key in ("host", "boot_id", "user", "namespace")
+        )
+        pid, started = (taken(whole_number, data.get(key), 0) for key in ("pid", "started"))
+        return cls(host, boot, pid if pid <= _LAST_PID else 0, started, user, namespace)
 
     def __str__(self) -> str:
         return f"{self.user or 'somebody'} on {self.host or 'an unknown host'}, process {self.pid}"
@@ -79,11 +80,11 @@ def boot_id() -> str:
 def start_ticks(pid: int) -> int | None:
     """Return when a process started, in clock ticks since boot; None if there is no such process (or only a zombie)."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_bytes()
+        status = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
     # The second field, the command in parentheses, may itself hold blanks and parentheses.
-    fields = text[text.rindex(b")") + 2 :].split()
+    fields = status[status.rindex(b")") + 2 :].split()
     if fields[0] in (b"Z", b"X"):
         return None
     return int(fields[19])
@@ -111,6 +112,17 @@ def login_name() -> str:
         return f"uid{os.getuid()}"
 
 
+def _is_hidden(pid: int) -> bool:
+    """Return whether there is such a process of another user, which /proc doesn't show (mounted with hidepid)."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return not os.path.exists(f"/proc/{pid}")
+    except OSError:
+        pass
+    return False
+
+
 def verdict_here(who: Who) -> Verdict:
     """Judge a process by looking at this machine; UNKNOWN for processes of other machines."""
     if not who.host or who.host != socket.gethostname() or not who.boot_id:
@@ -121,7 +133,7 @@ def verdict_here(who: Who) -> Verdict:
         return Verdict.UNKNOWN
     started = start_ticks(who.pid) if who.pid else 0
     if started is None:
-        return Verdict.DEAD
+        return Verdict.UNKNOWN if _is_hidden(who.pid) else Verdict.DEAD
     if not started or not who.started:
         return Verdict.UNKNOWN
     return Verdict.ALIVE if started == who.started else Verdict.DEAD

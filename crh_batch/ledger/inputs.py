@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Container, Iterable
 from typing import Any
 
+from crh_batch.ledger.reading import open_regular
+
 _CHUNK = 1 << 20
+# What stands in the file's place is to blame, not the filesystem.
+_OF_THE_FILE = frozenset({errno.EACCES, errno.EPERM, errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.ENAMETOOLONG})
 
 
 def changed_inputs(tomodir: str, inputs: Iterable[Any], outside: Container[str] = ()) -> list[str]:
@@ -24,17 +30,27 @@ def changed_inputs(tomodir: str, inputs: Iterable[Any], outside: Container[str] 
         path = os.path.join(tomodir, name)
         try:
             status = os.stat(path)
-            if (status.st_size, status.st_mtime_ns) != (size, mtime_ns) and sha256_of(path) != sha256:
+            if not stat.S_ISREG(status.st_mode):
+                changed.append(f"{name} (is not a regular file any more)")
+            elif (status.st_size, status.st_mtime_ns) != (size, mtime_ns) and sha256_of(path) != sha256:
                 changed.append(str(name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             changed.append(f"{name} (gone)")
+        except OSError as error:
+            if error.errno not in _OF_THE_FILE:
+                raise
+            changed.append(f"{name} (can't be read: {error.strerror})")
     return changed
 
 
 def sha256_of(path: str) -> str:
-    """Return a file's sum as hexadecimal digits."""
+    """Return a regular file's sum as hexadecimal digits.
+
+    Raises:
+        OSError: it is not there, not readable or not a regular file (EINVAL).
+    """
     digest = hashlib.sha256()
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         for chunk in iter(lambda: stream.read(_CHUNK), b""):
             digest.update(chunk)
     return digest.hexdigest()

@@ -7,11 +7,14 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from crh_batch.errors import LedgerError
 from crh_batch.ledger import durable
-from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.paths import ID_DIGITS, MAX_ITEMS, BatchPaths
+from crh_batch.ledger.reading import any_number, inside, lines_of, open_regular, parse_json, text, whole_number
+from crh_batch.ledger.stage_lines import checked_stage
+from crh_batch.tomodir.files import explain
 
 
 @dataclass(frozen=True)
@@ -66,22 +69,28 @@ class Item:
         """Read a line of items.jsonl.
 
         Raises:
-            ValueError, KeyError, TypeError: it isn't one.
+            ValueError, LookupError, TypeError, AttributeError: it isn't one.
         """
-        data = json.loads(line)
+        data = parse_json(line)
+        if not data["path"]:
+            raise ValueError("an item without a path")
         return cls(
-            item_id=int(data["id"]),
-            path=str(data["path"]),
-            threads=int(data["threads"]),
-            omp_threads=int(data["omp_threads"]),
-            estimate_s=float(data["estimate_s"]),
-            memory_bytes=int(data["memory_bytes"]),
-            stages=tuple(data["stages"]),
-            group=str(data.get("group") or ""),
-            priority=int(data.get("priority") or 0),
-            after=tuple(int(one) for one in data.get("after") or ()),
-            high_s=float(data.get("high_s") or 0.0),
+            item_id=_id(data["id"]),
+            path=inside(data["path"]),
+            threads=whole_number(data["threads"], 1),
+            omp_threads=whole_number(data["omp_threads"], 1),
+            estimate_s=any_number(data["estimate_s"]),
+            memory_bytes=whole_number(data["memory_bytes"]),
+            stages=tuple(checked_stage(stage) for stage in data["stages"]),
+            group=text(data.get("group", "")),
+            priority=whole_number(data.get("priority", 0), -(1 << 62)),
+            after=tuple(_id(one) for one in data.get("after", ())),
+            high_s=any_number(data.get("high_s", 0.0)),
         )
+
+
+def _id(value: Any) -> int:
+    return whole_number(value, 0, MAX_ITEMS - 1)
 
 
 class Items:
@@ -97,18 +106,33 @@ class Items:
         self._offsets = array.array("q")
         prefix = b'{"id":'
         offset = 0
-        with open(path, "rb") as stream:
-            for line in stream:
-                if not line.startswith(prefix) or not line.endswith(b"\n"):
-                    raise self._damaged(len(self.ids) + 1)
-                try:
-                    self.ids.append(int(line[len(prefix) : line.index(b",")]))
-                except (ValueError, OverflowError):
-                    raise self._damaged(len(self.ids) + 1) from None
-                self._offsets.append(offset)
-                offset += len(line)
+        last = -1
+        self._stream = self._open()
+        for line in lines_of(self._stream):
+            digits = line[len(prefix) : len(prefix) + ID_DIGITS + 1].partition(b",")[0]
+            if not line.startswith(prefix) or not line.endswith(b"\n") or not digits.isdigit():
+                raise self._damaged(len(self.ids) + 1)
+            number = int(digits)
+            # Readers of shards and classes rely on the order, and each id stands once.
+            if not last < number < MAX_ITEMS:
+                raise self._damaged(len(self.ids) + 1)
+            self.ids.append(number)
+            self._offsets.append(offset)
+            offset += len(line)
+            last = number
         self._places = {item_id: place for place, item_id in enumerate(self.ids)} if self._has_gaps() else None
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = self._stream.fileno()
+
+    def _open(self) -> BinaryIO:
+        try:
+            return open_regular(self._path)
+        except (OSError, ValueError) as error:
+            raise LedgerError(
+                f"{self._path}: can't be read: {explain(error)}",
+                "It must be a plain file that you can read. If it is lost, move the batch's directory away and submit "
+                "again with --force.",
+                self._path,
+            ) from error
 
     def _has_gaps(self) -> bool:
         return bool(self.ids) and self.ids[-1] != len(self.ids) - 1
@@ -133,8 +157,11 @@ class Items:
         # pread: several threads of a pilot read from the same descriptor.
         line = os.pread(self._descriptor, stop - start, start)
         try:
-            return Item.from_line(line)
-        except (ValueError, KeyError, TypeError) as error:
+            item = Item.from_line(line)
+            if item.item_id != item_id:
+                raise ValueError("it has two ids")
+            return item
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise self._damaged(place + 1) from error
 
     def __iter__(self) -> Iterator[Item]:
@@ -143,14 +170,14 @@ class Items:
     def of_group(self, group: str) -> list[Item]:
         """Return the tomodirs of a group; the others are not parsed, for that would take seconds of a large batch."""
         wanted = f'"group":{json.dumps(group)}'.encode()
-        with open(self._path, "rb") as stream:
-            lines = [line for line in stream if wanted in line]
-        return [item for item in map(Item.from_line, lines) if item.group == group]
+        with self._open() as stream:
+            ids = [self.ids[place] for place, line in enumerate(lines_of(stream)) if wanted in line]
+        return [item for item in map(self.__getitem__, ids) if item.group == group]
 
     def __del__(self) -> None:
-        descriptor = getattr(self, "_descriptor", -1)
-        if descriptor >= 0:
-            os.close(descriptor)
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.close()
 
 
 def write_items(paths: BatchPaths, items: Iterable[Item]) -> bool:

@@ -184,7 +184,7 @@ class Marks:
         return False
 
 
-_NAME = re.compile(r"(\d+)\.([a-z]+)(?:\.(\d+)(?:\.([a-z]+))?)?\Z")
+_NAME = re.compile(r"([0-9]{1,9})\.([a-z]+)(?:\.([0-9]{1,9})(?:\.([a-z]+))?)?\Z")
 
 
 def parse_name(text: str) -> tuple[int, str, int, str] | None:

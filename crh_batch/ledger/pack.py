@@ -12,20 +12,20 @@ import gzip
 import hashlib
 import io
 import os
-import posixpath
 import tarfile
 import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from crh_batch.errors import PackDamaged
 from crh_batch.ledger import durable
+from crh_batch.ledger.members import Refuse, check_members, open_tar
+from crh_batch.ledger.reading import open_regular, text, whole_number
+from crh_batch.ledger.sharing import share
+from crh_batch.tomodir.files import explain
 
-# Limits of one record, against a damaged or hostile pack: a 10-iteration inversion writes some 50 files.
-MAX_MEMBERS = 100_000
-MAX_BYTES = 1 << 40
 _CHUNK = 1 << 20
 # Records up to this size are made in memory, larger ones in a file: a pilot stays below 40 MB.
 IN_MEMORY_BYTES = 4 << 20
@@ -53,12 +53,11 @@ class Record:
         Raises:
             ValueError: it isn't one.
         """
-        offset, length, sha256 = data.get("offset"), data.get("length"), data.get("sha256")
-        if not (isinstance(offset, int) and isinstance(length, int) and isinstance(sha256, str)):
-            raise ValueError("not a pack record")
-        if offset < 0 or length < 0:
-            raise ValueError("not a pack record")
-        return cls(token, offset, length, sha256)
+        try:
+            offset, length = whole_number(data.get("offset")), whole_number(data.get("length"))
+            return cls(token, offset, length, text(data.get("sha256")))
+        except ValueError as error:
+            raise ValueError(f"not a pack record: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,8 @@ class PackWriter:
         digest = hashlib.sha256()
         with self._lock:
             if self._descriptor < 0:
-                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+                self._descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+                share(self._descriptor, os.path.dirname(self._path))
                 self._end = os.fstat(self._descriptor).st_size
             offset = self._end
             try:
@@ -126,7 +126,7 @@ class PackWriter:
         """Make all records so far durable, the pack's own name too."""
         if self._descriptor < 0:
             return
-        durable.calls.fsync(self._descriptor)
+        durable.sync(self._descriptor)
         if self._is_new:
             durable.sync_directory(os.path.dirname(self._path))
             self._is_new = False
@@ -202,15 +202,15 @@ def _chunks(path: str, record: Record) -> Iterator[bytes]:
     """Yield a record's bytes, as many of them as there are."""
     left = record.length
     try:
-        with open(path, "rb") as stream:
+        with open_regular(path) as stream:
             stream.seek(record.offset)
             while left and (chunk := stream.read(min(_CHUNK, left))):
                 left -= len(chunk)
                 yield chunk
     except FileNotFoundError:
         raise _damaged(path, record, "the pack is missing") from None
-    except OSError as error:
-        raise _damaged(path, record, str(error.strerror or error)) from error
+    except (OSError, ValueError) as error:
+        raise _damaged(path, record, explain(error)) from error
 
 
 def _check_sum(path: str, record: Record, length: int, sha256: str) -> None:
@@ -237,16 +237,20 @@ def open_record(path: str, record: Record) -> Iterator[tarfile.TarFile]:
     Raises:
         PackDamaged: the sum is wrong, or a member is not a plain file inside the tomodir.
     """
+
+    def refuse(what: str) -> NoReturn:
+        raise _damaged(path, record, what)
+
     content = _small_content(path, record)
     if content is not None:
-        with _reading(path, record), tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
-            check_members(path, record, archive)
+        with _reading(path, record), open_tar(io.BytesIO(content), "r:", refuse) as archive:
+            check_members(archive, record.length, refuse)
             yield archive
         return
     verify(path, record)
-    with _streaming(path, record) as archive:
-        check_members(path, record, archive)
-    with _streaming(path, record) as archive:
+    with _streaming(path, record, refuse) as archive:
+        check_members(archive, record.length, refuse)
+    with _streaming(path, record, refuse) as archive:
         yield archive
 
 
@@ -270,31 +274,8 @@ def _reading(path: str, record: Record) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _streaming(path: str, record: Record) -> Iterator[tarfile.TarFile]:
-    with _reading(path, record), open(path, "rb") as stream:
+def _streaming(path: str, record: Record, refuse: Refuse) -> Iterator[tarfile.TarFile]:
+    with _reading(path, record), open_regular(path) as stream:
         window = io.BufferedReader(_Window(stream, record.offset, record.length), _CHUNK)
-        with gzip.GzipFile(fileobj=window, mode="rb") as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+        with gzip.GzipFile(fileobj=window, mode="rb") as plain, open_tar(plain, "r|", refuse) as archive:
             yield archive
-
-
-def check_members(path: str, record: Record, archive: tarfile.TarFile) -> None:
-    """Refuse a record with any member that isn't a plain file at a plain relative path, before any is written.
-
-    Raises:
-        PackDamaged: which member, and why.
-    """
-    size = 0
-    seen: set[str] = set()
-    for count, member in enumerate(archive, start=1):
-        size += member.size
-        name = member.name
-        if not member.isreg():
-            raise _damaged(path, record, f"member {name!r} is not a plain file")
-        leads_out = posixpath.isabs(name) or name.split("/")[0] in (".", "..") or "\0" in name
-        if leads_out or posixpath.normpath(name) != name:
-            raise _damaged(path, record, f"member {name!r} does not lie inside the tomodir")
-        if name in seen:
-            raise _damaged(path, record, f"member {name!r} occurs twice")
-        if count > MAX_MEMBERS or size > MAX_BYTES:
-            raise _damaged(path, record, "it holds more than any result can")
-        seen.add(name)

@@ -101,7 +101,7 @@ class BatchPaths:
 
     @property
     def dask(self) -> str:
-        """dask/: a directory for each dask scheduler of the batch, which no other user can read."""
+        """dask/: a directory for each dask scheduler of the batch, which nobody but its owner can read."""
         return self._in("dask")
 
     @property

@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from crh_batch.errors import TomodirError
@@ -17,6 +17,7 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.inputs import sha256_of
 from crh_batch.ledger.items import Item
 from crh_batch.ledger.paths import PROVENANCE, program_log
+from crh_batch.ledger.sharing import make_directories, share_with
 
 TEMPORARY_PREFIX = ".crh-"
 _CHUNK = 1 << 20
@@ -26,6 +27,7 @@ _CHUNK = 1 << 20
 _INVERSION_OUTPUT = re.compile(
     r"(?:rho\d+\..*|volt\d+\..*|(?:inv|run|cjg|eps|fpi|wiggle)\.ctr|coverage\..*|ata.*\.diag|res_m\..*|cov\d.*|.*\.modl?)\Z"
 )
+_NEVER_RESULTS = frozenset({"exe/crtomo.cfg", "exe/crmod.cfg"})
 _STALE_IN_EXE = ("exe/error.dat", "exe/crtomo.pid", "exe/crmod.pid")
 
 
@@ -78,8 +80,13 @@ def extract_members(archive: tarfile.TarFile, directory: str, finish: str) -> li
     return [names[place] for place in places]
 
 
-def check_places(tomodir: str, item: Item, names: Iterable[str]) -> None:
-    """Refuse places that lead out of the tomodir through a symbolic link, and directories that stand in the way."""
+def check_places(tomodir: str, item: Item, names: Sequence[str]) -> None:
+    """Refuse inputs, places that lead out of the tomodir through a symbolic link, and what stands in the way there.
+
+    Raises:
+        TomodirError: which place, and why.
+    """
+    _check_inputs(tomodir, item, names)
     directories = {os.path.dirname(name) for name in names if "/" in name}
     # From these, stale outputs go away even if no new file comes.
     directories.update(directory for stage in item.stages for directory in stage.get("inv_dirs", ()))
@@ -96,10 +103,33 @@ def check_places(tomodir: str, item: Item, names: Iterable[str]) -> None:
                     )
     for name in names:
         path = os.path.join(tomodir, name)
-        if os.path.isdir(path) and not os.path.islink(path):
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.lstat(path).st_mode
+            if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+                kind = "a directory" if stat.S_ISDIR(mode) else "not a plain file"
+                raise TomodirError(
+                    f"{path}: is {kind}; a file of the result belongs there",
+                    "The result stays in the pack. Move it away, then run crh-batch collect again.",
+                    tomodir,
+                )
+
+
+def _check_inputs(tomodir: str, item: Item, names: Sequence[str]) -> None:
+    """Refuse a result that would replace an input: pilots never pack one, even if a program wrote to it."""
+    inputs = {str(name) for stage in item.stages for name in stage.get("inputs", ())}
+    real = os.path.realpath(tomodir)
+    # An input that is a link, or lies behind one, is that file, too.
+    led_to = {
+        os.path.relpath(os.path.realpath(os.path.join(tomodir, name)), real)
+        for name in inputs
+        if not os.path.isabs(name)
+    }
+    for name in names:
+        if name in inputs or name in led_to or name in _NEVER_RESULTS:
             raise TomodirError(
-                f"{path}: is a directory; a file of the result belongs there",
-                "The result stays in the pack. Move the directory away, then run crh-batch collect again.",
+                f"{tomodir}: its result holds {name}, which is an input and is never replaced",
+                "The result stays in the pack, and no pilot has made it so: look at who could write to the batch's "
+                "directory.",
                 tomodir,
             )
 
@@ -110,11 +140,18 @@ def put_in_place(batch: Batch, one: Placing, names: list[str]) -> None:
         for name in list(_stale_outputs(one.tomodir, one.item, set(one.order))):
             _keep_old(batch, one.item, one.tomodir, name)
             durable.calls.unlink(os.path.join(one.tomodir, name))
+    listed: dict[str, frozenset[str]] = {}
     for name in names:
         source, place = one.extracted(name), os.path.join(one.tomodir, name)
         directory = os.path.dirname(place)
-        one.touched |= _make_directories(directory)
-        if os.path.lexists(place):
+        made_in, made = _make_directories(directory)
+        one.touched |= made_in
+        if batch.settings.share_gid:
+            share_with(batch.settings.share_gid, made)
+        if directory not in listed:
+            # Not asked for by name: a node may take a file that another has just made for missing.
+            listed[directory] = frozenset(os.listdir(directory))
+        if os.path.basename(place) in listed[directory]:
             if _same_content(source, place):
                 continue
             _keep_old(batch, one.item, one.tomodir, name)
@@ -154,7 +191,7 @@ def _is_plain(tomodir: str, name: str) -> bool:
 def _keep_old(batch: Batch, item: Item, tomodir: str, name: str) -> None:
     """Copy a file that is about to go to the batch's ``replaced/``, durably; an earlier copy is not overwritten."""
     place = os.path.join(batch.paths.replaced, f"{item.item_id:06d}", name)
-    made_in = _make_directories(os.path.dirname(place))
+    made_in, _ = _make_directories(os.path.dirname(place))
     number = 1
     target = place
     while os.path.lexists(target):
@@ -167,12 +204,16 @@ def _keep_old(batch: Batch, item: Item, tomodir: str, name: str) -> None:
         durable.sync_directory(directory)
 
 
-def _make_directories(directory: str) -> set[str]:
-    """Make a directory and those above it that are missing; return where new names are, which are not durable yet."""
-    made_in = set()
+def _make_directories(directory: str) -> tuple[set[str], list[str]]:
+    """Make a directory and those above it that are missing.
+
+    Returns:
+        Where new names are, which are not durable yet; and the directories that were made.
+    """
+    made = []
     missing = directory
     while not os.path.isdir(missing):
+        made.append(missing)
         missing = os.path.dirname(missing)
-        made_in.add(missing)
-    os.makedirs(directory, exist_ok=True)
-    return made_in
+    make_directories(directory)
+    return {os.path.dirname(one) for one in made}, made

@@ -14,15 +14,18 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from crh_batch.errors import TomodirError
 from crh_batch.ledger import durable
 from crh_batch.ledger.identity import Who
 from crh_batch.ledger.paths import BatchPaths, registration_path
+from crh_batch.ledger.reading import open_regular, parse_json, text, whole_number
+from crh_batch.ledger.trust import user_name
 
 SCHEMA = 1
+# What follows the name of a .crh file that was set aside.
+ASIDE = ".aside"
 _SIM_TYPES = {"modelling": "mod", "inversion": "inv"}
 # A registration is a few hundred bytes; whatever is larger is something else.
 _MAX_BYTES = 1 << 16
@@ -120,50 +123,47 @@ def read_registration(tomodir: str) -> Registration | None:
             return Registration(path, flaw="the .crh is not a plain file", text=b"?")
         if status.st_size > _MAX_BYTES:
             return Registration(path, flaw=f"the .crh is too large to be one ({status.st_size} bytes)", text=b"?")
-        with open(path, "rb") as stream:
-            text = stream.read(_MAX_BYTES)
+        with open_regular(path) as stream:
+            content = stream.read(_MAX_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            # There can't be one, and registering will say so.
+        if error.errno in (errno.ENAMETOOLONG, errno.ESTALE):
+            # Too long: there can't be one, and registering will say so. Stale: another node has just removed it.
             return None
-        return Registration(path, flaw=f"the .crh can't be read: {error.strerror}", text=b"?")
-    return _parse(path, text)
+        return Registration(path, flaw=f"the .crh{_owner(path)} can't be read: {error.strerror}", text=b"?")
+    found = _parse(path, content)
+    if found.flaw and status.st_uid != os.geteuid():
+        return replace(found, flaw=f"{found.flaw}; it belongs to {user_name(status.st_uid)}")
+    return found
 
 
-def _parse(path: str, text: bytes) -> Registration:
-    if not text:
+def _owner(path: str) -> str:
+    with contextlib.suppress(OSError):
+        return f" of {user_name(os.lstat(path).st_uid)}"
+    return ""
+
+
+def _parse(path: str, content: bytes) -> Registration:
+    if not content:
         return Registration(path, flaw="the .crh is empty: its writer was interrupted")
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = parse_json(content)
+    except ValueError:
         data = None
     if not isinstance(data, Mapping):
-        return Registration(path, flaw="the .crh is not a registration (not JSON)", text=text)
+        return Registration(path, flaw="the .crh is not a registration (not JSON)", text=content)
     schema = data.get("schema")
     if isinstance(schema, int) and schema > SCHEMA:
-        flaw = f"the .crh has schema {schema}, this crh-batch knows {SCHEMA}: use the newer one"
-        return Registration(path, flaw=flaw, text=text)
-    batch, where, item_id = data.get("batch"), data.get("batch_dir"), data.get("id")
-    if not (isinstance(batch, str) and isinstance(where, str) and isinstance(item_id, int)):
-        return Registration(path, flaw="the .crh was not made by crh-batch (CRHydra's?)", text=text)
+        flaw = f"the .crh has schema {str(schema)[:20]}, this crh-batch knows {SCHEMA}: use the newer one"
+        return Registration(path, flaw=flaw, text=content)
+    try:
+        batch, where, item_id = text(data.get("batch")), text(data.get("batch_dir")), whole_number(data.get("id"))
+        since = text(data.get("datetime_init", ""))
+    except ValueError:
+        return Registration(path, flaw="the .crh was not made by crh-batch (CRHydra's?)", text=content)
     directory = os.path.normpath(os.path.join(os.path.dirname(path), where))
-    return Registration(
-        path,
-        batch,
-        directory,
-        item_id,
-        Who.from_json(data.get("registrant")),
-        _text(data, "datetime_init"),
-        "",
-        text,
-    )
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key)
-    return value if isinstance(value, str) else ""
+    return Registration(path, batch, directory, item_id, Who.from_json(data.get("registrant")), since, "", content)
 
 
 def remove_registration(registration: Registration) -> bool:
@@ -176,7 +176,7 @@ def remove_registration(registration: Registration) -> bool:
         if not stat.S_ISREG(os.lstat(registration.path).st_mode):
             # A directory, a link, a pipe that would be waited for: nobody's registration, and not ours to remove.
             return False
-        with open(registration.path, "rb") as stream:
+        with open_regular(registration.path) as stream:
             if stream.read(_MAX_BYTES) != registration.text:
                 return False
     except FileNotFoundError:
@@ -186,3 +186,32 @@ def remove_registration(registration: Registration) -> bool:
     with contextlib.suppress(FileNotFoundError):
         durable.calls.unlink(registration.path)
     return True
+
+
+def set_aside(registration: Registration) -> str:
+    """Rename a .crh file whose batch is gone, so that its tomodir is free; return its new name, empty if it was left.
+
+    It is kept, for nothing else may say any more what it says. Nobody can have custody of a batch that is gone, so what
+    was renamed is compared with what was read, and a registration that was made in between is put back.
+    """
+    number = 1
+    target = registration.path + ASIDE
+    while os.path.lexists(target):
+        number += 1
+        target = f"{registration.path}{ASIDE}.{number}"
+    try:
+        with open_regular(registration.path) as stream:
+            if stream.read(_MAX_BYTES) != registration.text:
+                return ""
+        durable.calls.replace(registration.path, target)
+    except FileNotFoundError:
+        return ""
+    with open_regular(target) as stream:
+        if stream.read(_MAX_BYTES) == registration.text:
+            durable.sync_directory(os.path.dirname(target))
+            return target
+    # RACE: a client with --force took the tomodir over just now. Exclusively, for another one may have come since.
+    with contextlib.suppress(FileExistsError):
+        durable.calls.link(target, registration.path)
+    durable.calls.unlink(target)
+    return ""

@@ -7,6 +7,7 @@ last line is what a crash leaves; readers pass over it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -17,10 +18,16 @@ from typing import Any
 
 from crh_batch.errors import LedgerError, NewerSchema
 from crh_batch.ledger import durable
+from crh_batch.ledger.events import parse_event
 from crh_batch.ledger.identity import Who, this_process
 from crh_batch.ledger.paths import BatchPaths, session_target, token_of
+from crh_batch.ledger.reading import lines_of, moment, open_regular, parse_json, taken, text, whole_number
+from crh_batch.ledger.trust import check_batch
+from crh_batch.tomodir.files import explain
 
 SCHEMA = 1
+# What opening something else than a name gives.
+_NO_NAME = frozenset({errno.EINVAL, errno.ENXIO, errno.EISDIR, errno.ENODEV})
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,8 @@ class Job:
         """Read the plain form; anything unexpected gives a job that nothing is known about."""
         if not isinstance(data, Mapping):
             return cls()
-        restart = data.get("restart")
-        return cls(
-            str(data.get("scheduler") or ""),
-            str(data.get("job_id") or ""),
-            str(data.get("task") or ""),
-            restart if isinstance(restart, int) else 0,
-        )
+        scheduler, job_id, task = (taken(text, data.get(key), "") for key in ("scheduler", "job_id", "task"))
+        return cls(scheduler, job_id, task, taken(whole_number, data.get("restart"), 0))
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,11 @@ class Session:
         Args:
             kind: ``pilot`` or ``client``.
             label: begins the token, so that a listing of sessions can be read; letters, digits, dots, dashes.
+
+        Raises:
+            NotTrusted: others than this user could have written to the batch.
         """
+        check_batch(paths)
         token = f"{label or kind}-{durable.random_word(10)}"
         header = SessionHeader(token, kind, this_process(), job or Job(), time.time(), submission, cores)
         line = {
@@ -132,7 +138,7 @@ class Session:
 
     def sync(self) -> None:
         """Make all events so far durable."""
-        durable.calls.fsync(self._descriptor)
+        durable.sync(self._descriptor)
 
     def close(self) -> None:
         """Close the file; nothing more can be appended."""
@@ -153,8 +159,23 @@ class Session:
 
 
 def holder_of(path: str, *, wait_s: float = 0.0) -> str | None:
-    """Return the token of the session that a name belongs to; None if the name isn't there."""
-    target = durable.read_name(path, wait_s=wait_s)
+    """Return the token of the session that a name belongs to; None if the name isn't there.
+
+    Where something stands that is no name (a directory, a pipe), it is there and nobody's: empty.
+
+    Raises:
+        LedgerError: it can't be read now.
+    """
+    try:
+        target = durable.read_name(path, wait_s=wait_s)
+    except OSError as error:
+        if error.errno in _NO_NAME:
+            return ""
+        raise LedgerError(
+            f"{path}: the name can't be read: {explain(error)}",
+            "Check the filesystem and your rights there, then run the command again.",
+            path,
+        ) from error
     return None if target is None else token_of(target)
 
 
@@ -165,16 +186,17 @@ def read_header(paths: BatchPaths, token: str) -> SessionHeader | None:
         NewerSchema: a newer crh-batch wrote it.
     """
     try:
-        with open(paths.session(token), "rb") as stream:
+        with open_regular(paths.session(token)) as stream:
             line = stream.readline(1 << 20)
-    except FileNotFoundError:
+    except (OSError, ValueError):
+        # Nobody is judged by a file that can't be read: who it belongs to is unknown, and never dead.
         return None
     return _parse_header(paths, token, line)
 
 
 def _parse_header(paths: BatchPaths, token: str, line: bytes) -> SessionHeader | None:
     try:
-        data = json.loads(line) if line.endswith(b"\n") else None
+        data = parse_json(line) if line.endswith(b"\n") else None
     except ValueError:
         return None
     if not isinstance(data, dict):
@@ -188,35 +210,27 @@ def _parse_header(paths: BatchPaths, token: str, line: bytes) -> SessionHeader |
             schema,
             SCHEMA,
         )
-    started = data.get("time")
-    cores = data.get("cores")
     return SessionHeader(
         token,
-        str(data.get("kind") or ""),
+        taken(text, data.get("kind"), ""),
         Who.from_json(data.get("who")),
         Job.from_json(data.get("job")),
-        float(started) if isinstance(started, (int, float)) else 0.0,
-        str(data.get("submission") or ""),
-        cores if isinstance(cores, int) else 0,
+        taken(moment, data.get("time"), 0.0),
+        taken(text, data.get("submission"), ""),
+        taken(whole_number, data.get("cores"), 0),
     )
 
 
 def read_events(paths: BatchPaths, token: str) -> Iterator[dict[str, Any]]:
     """Yield a session's events in order; torn and unreadable lines are passed over."""
     try:
-        stream = open(paths.session(token), "rb")
-    except FileNotFoundError:
+        stream = open_regular(paths.session(token))
+    except (OSError, ValueError):
         return
     with stream:
-        stream.readline()
-        for line in stream:
-            if not line.endswith(b"\n"):
-                return
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(event, dict) and isinstance(event.get("event"), str):
+        for number, line in enumerate(lines_of(stream)):
+            event = parse_event(line) if number else None
+            if event is not None:
                 yield event
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +13,14 @@ from crh_batch.errors import BatchNotFound, LedgerError, NewerSchema
 from crh_batch.ledger import durable
 from crh_batch.ledger.memory import MemoryRule
 from crh_batch.ledger.names import RetryPolicy
-from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.paths import ID_DIGITS, MAX_ITEMS, BatchPaths
+from crh_batch.ledger.reading import FILE_LIMIT_BYTES, any_number, moment, parse_json, read_bytes, text, whole_number
+from crh_batch.tomodir.files import explain
 
 SCHEMA = 1
 # How long a pilot without work waits for it, where the batch doesn't say.
 IDLE_S = 600.0
+_FILE_OF_PROGRAM = re.compile(r"[^/\n]+\Z(?<!^\.)(?<!^\.\.)")
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Settings:
             follows from the estimates.
         max_memory_mb: the most memory that a job can have; 0 if not known.
         container: words that are put before a program's path.
+        share_gid: number of the group that the batch is shared with; 0 for none.
         extra: whatever else is worth knowing later: version, profile, who submitted.
     """
 
@@ -61,6 +67,7 @@ class Settings:
     memory_mb: int = 0
     max_memory_mb: int = 0
     container: tuple[str, ...] = ()
+    share_gid: int = 0
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -92,6 +99,7 @@ class Settings:
             "memory_mb": self.memory_mb,
             "max_memory_mb": self.max_memory_mb,
             "container": list(self.container),
+            "share_gid": self.share_gid,
         }
 
     @classmethod
@@ -103,22 +111,49 @@ class Settings:
         """
         known = {"schema", "links", "classes", "programs", "charged_attempts", "walltime_attempts", "scratch"}
         known |= {"after", "idle_s", "max_time_s", "memory_mb", "max_memory_mb", "container", "deadline", "keep_going"}
+        known |= {"share_gid"}
         return cls(
-            links=str(data["links"]),
-            classes=tuple(ItemClass(int(t), int(a), int(b)) for t, a, b in data["classes"]),
-            programs={str(name): dict(entry) for name, entry in dict(data["programs"]).items()},
-            policy=RetryPolicy(int(data["charged_attempts"]), int(data["walltime_attempts"])),
-            scratch=str(data.get("scratch") or ""),
-            after={int(key): tuple(int(one) for one in ids) for key, ids in dict(data.get("after") or {}).items()},
-            idle_s=float(data.get("idle_s", IDLE_S)),
-            max_time_s=float(data.get("max_time_s", 0)),
-            deadline=float(data.get("deadline", 0)),
+            links=_one_of(data["links"], (durable.SYMLINK, durable.FILE)),
+            classes=tuple(_class(one) for one in data["classes"]),
+            programs={text(name): _program(entry) for name, entry in data["programs"].items()},
+            policy=RetryPolicy(whole_number(data["charged_attempts"]), whole_number(data["walltime_attempts"])),
+            scratch=text(data.get("scratch", "")),
+            after={
+                _id(int(key[: ID_DIGITS + 1])): tuple(_id(one) for one in ids)
+                for key, ids in data.get("after", {}).items()
+            },
+            idle_s=any_number(data.get("idle_s", IDLE_S)),
+            max_time_s=any_number(data.get("max_time_s", 0)),
+            deadline=moment(data.get("deadline", 0)),
             keep_going=bool(data.get("keep_going", False)),
-            memory_mb=int(data.get("memory_mb", 0)),
-            max_memory_mb=int(data.get("max_memory_mb", 0)),
-            container=tuple(str(word) for word in data.get("container") or ()),
+            memory_mb=whole_number(data.get("memory_mb", 0)),
+            max_memory_mb=whole_number(data.get("max_memory_mb", 0)),
+            container=tuple(text(word) for word in data.get("container", ())),
+            share_gid=whole_number(data.get("share_gid", 0)),
             extra={key: value for key, value in data.items() if key not in known},
         )
+
+
+def _one_of(value: Any, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise ValueError(f"links is none of {', '.join(known)}")
+    return str(value)
+
+
+def _id(value: Any) -> int:
+    return whole_number(value, 0, MAX_ITEMS - 1)
+
+
+def _class(value: Any) -> ItemClass:
+    threads, first, stop = value
+    return ItemClass(whole_number(threads, 1), whole_number(first, 0, MAX_ITEMS), whole_number(stop, first, MAX_ITEMS))
+
+
+def _program(entry: Any) -> dict[str, str]:
+    found = {text(key): text(value) for key, value in entry.items()}
+    if not _FILE_OF_PROGRAM.match(found.get("file", "x")):
+        raise ValueError("the file of a program is no plain name below bin/")
+    return found
 
 
 def read_settings(paths: BatchPaths) -> Settings:
@@ -130,12 +165,11 @@ def read_settings(paths: BatchPaths) -> Settings:
         LedgerError: it is damaged.
     """
     try:
-        with open(paths.settings, "rb") as stream:
-            data = json.load(stream)
+        data = parse_json(read_bytes(paths.settings, FILE_LIMIT_BYTES))
         schema = data["schema"]
         if isinstance(schema, int) and schema > SCHEMA:
             raise NewerSchema(
-                f"{paths.settings}: written with schema {schema}, this crh-batch knows {SCHEMA}",
+                f"{paths.settings}: written with schema {str(schema)[:20]}, this crh-batch knows {SCHEMA}",
                 "Use the newer crh-batch.",
                 paths.settings,
                 schema,
@@ -148,14 +182,23 @@ def read_settings(paths: BatchPaths) -> Settings:
             "Give a directory below .crh-batch, or run the command in the survey.",
             paths.directory,
         ) from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise LedgerError(
-            f"{paths.settings}: can't be read: {error}",
+            f"{paths.settings}: can't be read: {_why(error)}",
             "batch.json is written once; restore it, or move the batch's directory away and submit again with --force.",
             paths.settings,
         ) from error
 
 
+def _why(error: Exception) -> str:
+    if isinstance(error, LookupError):
+        return f"it lacks {error}"
+    return explain(error) if isinstance(error, (OSError, ValueError)) else f"it is not of the known form ({error})"
+
+
 def write_settings(paths: BatchPaths, settings: Settings) -> None:
     """Write batch.json, durably."""
     durable.write_durable(paths.settings, json.dumps(settings.to_json(), indent=1).encode() + b"\n")
+    if settings.share_gid:
+        # It says whom the batch is shared with, so no one else may change it.
+        os.chmod(paths.settings, 0o640)

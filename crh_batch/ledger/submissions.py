@@ -8,13 +8,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass, replace
 from typing import Any
 
+from crh_batch.errors import LedgerError
 from crh_batch.ledger import durable
 from crh_batch.ledger.identity import Who
 from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.reading import (
+    FILE_LIMIT_BYTES,
+    moment,
+    open_regular,
+    parse_json,
+    read_bytes,
+    text,
+    whole_number,
+)
+from crh_batch.ledger.sharing import share
+from crh_batch.tomodir.files import explain
+
+# A word that can't be taken for an option, a path or a list.
+_WORD = re.compile(r"\w[\w.-]*\Z", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,7 @@ class Submission:
         cores: cores a pilot, as asked for; 0 if that isn't written.
         memory_bytes: memory a pilot, as asked for; 0 if that isn't written.
         after: the job behind which it comes, as a follow-up; empty if it is none.
+        uid: the user who asked, by number; None if that isn't written.
     """
 
     token: str
@@ -46,6 +63,7 @@ class Submission:
     cores: int = 0
     memory_bytes: int = 0
     after: str = ""
+    uid: int | None = None
 
     @property
     def is_open(self) -> bool:
@@ -55,22 +73,23 @@ class Submission:
 
 def _append(paths: BatchPaths, **fields: Any) -> None:
     line = json.dumps({"time": round(time.time(), 3), **fields}).encode() + b"\n"
-    existed = os.path.exists(paths.submissions)
-    descriptor = os.open(paths.submissions, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+    descriptor = os.open(paths.submissions, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     try:
-        if existed and not _ends_with_newline(paths.submissions):
+        share(descriptor, paths.directory)
+        # Asked of the open file: a node may take one that another has just made for missing.
+        if not _ends_with_newline(paths.submissions):
             # A torn line of a client that died must not swallow this one.
             line = b"\n" + line
         durable.write_all(descriptor, line)
-        durable.calls.fsync(descriptor)
+        durable.sync(descriptor)
     finally:
         os.close(descriptor)
-    if not existed:
-        durable.sync_directory(paths.directory)
+    # Each time: the one that made the file may have failed at this step.
+    durable.sync_directory(paths.directory)
 
 
 def _ends_with_newline(path: str) -> bool:
-    with open(path, "rb") as stream:
+    with open_regular(path) as stream:
         if not stream.seek(0, os.SEEK_END):
             return True
         stream.seek(-1, os.SEEK_END)
@@ -91,7 +110,7 @@ def record_intent(
     token = durable.random_word(10)
     known = (("cores", cores), ("memory_bytes", memory_bytes), ("after", after))
     more = {key: value for key, value in known if value}
-    _append(paths, event="intent", token=token, engine=engine, threads=threads, pilots=pilots, **more)
+    _append(paths, event="intent", token=token, engine=engine, threads=threads, pilots=pilots, uid=os.geteuid(), **more)
     return Submission(token, engine, threads, pilots, time.time(), cores=cores, memory_bytes=memory_bytes, after=after)
 
 
@@ -122,36 +141,53 @@ def read_submissions(paths: BatchPaths) -> list[Submission]:
     """Return all submissions of a batch in the order of their intents; unreadable lines are passed over."""
     found: dict[str, Submission] = {}
     try:
-        with open(paths.submissions, "rb") as stream:
-            lines = stream.read().split(b"\n")
+        lines = read_bytes(paths.submissions, FILE_LIMIT_BYTES).split(b"\n")
     except FileNotFoundError:
         return []
+    except (OSError, ValueError) as error:
+        # What was asked of the scheduler is not known then, and nothing may be asked again.
+        raise LedgerError(
+            f"{paths.submissions}: can't be read: {explain(error)}",
+            "It must be a plain file that you can read; put back what was there, then run the command again.",
+            paths.submissions,
+        ) from error
     for line in lines:
         try:
-            data = json.loads(line)
-            _take_in(found, data)
-        except (ValueError, KeyError, TypeError, AttributeError):
+            _take_in(found, parse_json(line))
+        except (ValueError, KeyError, TypeError):
             continue
     return list(found.values())
 
 
 def _take_in(found: dict[str, Submission], data: dict[str, Any]) -> None:
-    token = str(data["token"])
+    token = _word(data["token"])
     event = data["event"]
     if event == "intent":
         found[token] = Submission(
             token,
-            str(data["engine"]),
-            int(data["threads"]),
-            int(data["pilots"]),
-            float(data["time"]),
-            cores=int(data.get("cores") or 0),
-            memory_bytes=int(data.get("memory_bytes") or 0),
-            after=str(data.get("after") or ""),
+            _word(data["engine"]),
+            whole_number(data["threads"]),
+            whole_number(data["pilots"]),
+            moment(data["time"]),
+            cores=whole_number(data.get("cores", 0)),
+            memory_bytes=whole_number(data.get("memory_bytes", 0)),
+            after=text(data.get("after", "")),
+            uid=whole_number(data["uid"]) if "uid" in data else None,
         )
     elif event == "submitted":
-        found[token] = replace(found[token], job_id=str(data["job_id"]))
+        found[token] = replace(found[token], job_id=_word(data["job_id"]))
     elif event == "started":
         found[token] = replace(found[token], process=Who.from_json(data["process"]))
     elif event == "refused":
-        found[token] = replace(found[token], refused=str(data["why"]) or "refused")
+        found[token] = replace(found[token], refused=text(data["why"]) or "refused")
+
+
+def _word(value: Any) -> str:
+    """Return a word that goes into names, and into arguments of a scheduler's commands.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, str) or not _WORD.match(value):
+        raise ValueError("not a word")
+    return value

@@ -8,6 +8,7 @@ from crh_batch.ledger.paths import SHARD_SIZE
 
 _FINISHED = (StateName.DONE, StateName.COLLECTED)
 _UNDER_WAY = (StateName.READY, StateName.RUNNING)
+_NONE: frozenset[int] = frozenset()
 
 
 class Waits:
@@ -17,6 +18,7 @@ class Waits:
         self._batch = batch
         self._shards: dict[int, dict[int, Marks]] = {}
         self._may_end: dict[int, bool] = {}
+        self._causes: dict[int, frozenset[int]] = {}
 
     def may_end(self, item_id: int) -> bool:
         """Return whether all that a tomodir waits for, however far away, is ready or running."""
@@ -46,19 +48,24 @@ class Waits:
 
     def causes(self, item_id: int) -> list[tuple[int, State]]:
         """Return what a tomodir waits for in the end: the unfinished ones that don't wait themselves, by id."""
-        found: dict[int, State] = {}
-        seen = {item_id}
-        stack = [item_id]
-        while stack:
-            for source in self._unfinished(stack.pop()):
-                if source in seen:
-                    continue
-                seen.add(source)
-                if self._waits(source):
-                    stack.append(source)
-                else:
-                    found[source] = self._state(source)
-        return sorted(found.items())
+        # Each is answered once: going down a chain of ten thousand for each of its links would take minutes.
+        way = [item_id]
+        on_the_way = {item_id}
+        while way:
+            here = way[-1]
+            sources = self._unfinished(here)
+            waiting = [one for one in sources if self._waits(one)]
+            unknown = next((one for one in waiting if one not in self._causes and one not in on_the_way), None)
+            if unknown is not None:
+                way.append(unknown)
+                on_the_way.add(unknown)
+                continue
+            below = [self._causes.get(one, _NONE) for one in waiting]
+            own = frozenset(one for one in sources if not self._waits(one))
+            # The same set as below where nothing comes to it: a chain has one set.
+            self._causes[here] = below[0] if len(below) == 1 and not own else own.union(*below)
+            on_the_way.remove(way.pop())
+        return [(one, self._state(one)) for one in sorted(self._causes[item_id])]
 
     def _unfinished(self, item_id: int) -> list[int]:
         after = self._batch.settings.after.get(item_id, ())

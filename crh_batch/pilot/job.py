@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 from crh_batch.ledger.session import Job
 
+# Seconds since 1970 have ten digits, and nothing here is larger.
+_N = "[0-9]{1,18}"
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -53,7 +56,7 @@ def parse_time_left(text: str) -> float | None:
 
     Source: squeue(1), format %L.
     """
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(?:(\d+):)?(\d+)", text.strip())
+    match = re.fullmatch(rf"(?:({_N})-)?(?:({_N}):)?(?:({_N}):)?({_N})", text.strip())
     if match is None:
         return None
     days, first, second, seconds = match.groups()
@@ -74,4 +77,4 @@ def label_without_restart(job: Job) -> str:
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text is not None and text.isdigit() else 0
+    return int(text) if text is not None and re.fullmatch(_N, text) else 0

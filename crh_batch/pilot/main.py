@@ -12,7 +12,10 @@ from crh_batch.errors import CrhBatchError
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.memory import PILOT_BYTES
 from crh_batch.ledger.session import Session
+from crh_batch.ledger.sharing import share_output
+from crh_batch.ledger.trust import trust_groups
 from crh_batch.pilot import virtual_memory
+from crh_batch.pilot.frozen import check_programs
 from crh_batch.pilot.guard import Guard
 from crh_batch.pilot.job import parse_time_left, surroundings
 from crh_batch.pilot.job_time import JobTime
@@ -69,13 +72,19 @@ def parser() -> argparse.ArgumentParser:
         "--warn-s", type=float, default=0, help="how long before the end the warning signal comes (default: not known)"
     )
     parser.add_argument("--time-left", default="", help="the same, as squeue prints it: [DAYS-]HOURS:MINUTES:SECONDS")
+    parser.add_argument(
+        "--share-group", type=int, default=0, help="number of a group whose members' batches may be run (default: none)"
+    )
     parser.add_argument("--keep-scratch", action="store_true", help="leave the private directories for looking at")
     return parser
 
 
 def _run(parsed: argparse.Namespace, make: MakePilot) -> int:
+    if parsed.share_group:
+        trust_groups(lambda root: (parsed.share_group,))
     here = surroundings(os.environ, os.getpid())
     batch = Batch(os.path.abspath(parsed.batch))
+    share_output(batch.paths.directory)
     cores = parsed.cores or len(os.sched_getaffinity(0))
     left_s = 60 * parsed.minutes or parse_time_left(parsed.time_left)
     end_time = here.end_time if left_s is None else time.time() + left_s
@@ -89,6 +98,7 @@ def _run(parsed: argparse.Namespace, make: MakePilot) -> int:
         session.append("end", finished=0, failed=0, why=f"job {other} has this submission")
         session.close()
         return 0
+    check_programs(batch)
     recover_former_lives(batch, session)
     base = parsed.scratch or batch.settings.scratch or os.environ.get("TMPDIR") or "/tmp"
     scratch = os.path.join(os.path.expandvars(base), f"crh-batch-{session.token}")

@@ -110,7 +110,7 @@ def _write_speed(path: str) -> float:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         durable.write_all(descriptor, os.urandom(1 << 20) * (_SCRATCH_BYTES >> 20))
-        durable.calls.fsync(descriptor)
+        durable.sync(descriptor)
     finally:
         os.close(descriptor)
     return round(_SCRATCH_BYTES / (1 << 20) / max(time.monotonic() - began, 1e-6), 1)

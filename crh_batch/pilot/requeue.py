@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import Failure, StateName, fail_mark, states
 from crh_batch.ledger.session import Job, Session, list_sessions, read_events
 from crh_batch.pilot.job import label_without_restart
+
+_NUMBER = re.compile(r"[0-9]{1,9}\Z")
 
 
 def recover_former_lives(batch: Batch, session: Session) -> int:
@@ -17,7 +21,7 @@ def recover_former_lives(batch: Batch, session: Session) -> int:
     lost = 0
     for token in list_sessions(batch.paths):
         restart = token[len(prefix) :].split("-")[0] if token.startswith(prefix) else ""
-        if restart.isdigit() and token != session.token and _was_before(int(restart), job):
+        if _NUMBER.match(restart) and token != session.token and _was_before(int(restart), job):
             lost += _recover(batch, session, token)
     return lost
 

@@ -6,7 +6,6 @@ What lies in the other tomodir before its result is collected is of an earlier r
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
 import tarfile
@@ -20,6 +19,7 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.items import Item
 from crh_batch.ledger.pack import Record, open_record
 from crh_batch.ledger.paths import PROVENANCE
+from crh_batch.ledger.reading import FILE_LIMIT_BYTES, parse_json, read_bytes
 from crh_batch.ledger.session import holder_of, read_events
 from crh_batch.pilot.staging import StagedInput, copy_input
 
@@ -141,9 +141,8 @@ def _from_tomodir(batch: Batch, source: Item, copy: str, members: dict[str, str]
     """Take the files from where collect put them; its record there says whether they still are that result."""
     tomodir = batch.tomodir(source)
     try:
-        with open(os.path.join(tomodir, PROVENANCE), "rb") as stream:
-            data = json.load(stream)
-            is_ours = (data.get("batch"), data.get("id")) == (batch.batch_id, source.item_id)
+        data = parse_json(read_bytes(os.path.join(tomodir, PROVENANCE), FILE_LIMIT_BYTES))
+        is_ours = (data.get("batch"), data.get("id")) == (batch.batch_id, source.item_id)
     except (OSError, ValueError, AttributeError):
         is_ours = False
     if not is_ours:

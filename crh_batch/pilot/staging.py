@@ -19,6 +19,8 @@ from crh_batch.ledger import durable
 from crh_batch.ledger.inputs import sha256_of
 
 _CHUNK = 1 << 20
+# So often an input is copied that changes meanwhile.
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -93,16 +95,36 @@ def _make(directory: str, made: set[str]) -> None:
 def _copy(tomodir: str, source: str, copy: str, name: str, made: set[str]) -> StagedInput:
     target = os.path.join(copy, name)
     _make(os.path.dirname(target), made)
+    place = os.path.join(tomodir, source)
+    for _ in range(_TRIES):
+        staged = _copy_once(_open_input(tomodir, place), target, name)
+        if staged is not None:
+            return staged
+    raise DataError(
+        f"{place}: is being written: it changed while it was copied",
+        "Wait until it is whole, then submit the tomodir again.",
+        tomodir,
+    )
+
+
+def _copy_once(descriptor: int, target: str, name: str) -> StagedInput | None:
+    """Copy an open file; None if it changed meanwhile, for a part of the old and a part of the new is neither."""
     digest = hashlib.sha256()
-    with open(_open_input(tomodir, os.path.join(tomodir, source)), "rb", buffering=0) as reading:
+    left = 0
+    with open(descriptor, "rb", buffering=0) as reading, open(target, "wb", buffering=0) as writing:
         status = os.fstat(reading.fileno())
-        with open(target, "wb", buffering=0) as writing:
-            while chunk := reading.read(_CHUNK):
-                digest.update(chunk)
-                # On a full disk write(2) may write a part and report no error.
-                durable.write_all(writing.fileno(), chunk)
-            # By its time find_outputs sees whether a program has written to the copy.
-            os.utime(writing.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+        left = status.st_size
+        # No more than that: a file that grows as fast as it is read would fill the disk.
+        while left >= 0 and (chunk := reading.read(min(_CHUNK, left + 1))):
+            left -= len(chunk)
+            digest.update(chunk)
+            # On a full disk write(2) may write a part and report no error.
+            durable.write_all(writing.fileno(), chunk)
+        # By its time find_outputs sees whether a program has written to the copy.
+        os.utime(writing.fileno(), ns=(status.st_mtime_ns, status.st_mtime_ns))
+        now = os.fstat(reading.fileno())
+    if left or (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        return None
     return StagedInput(name, status.st_size, status.st_mtime_ns, digest.hexdigest())
 
 
@@ -138,7 +160,8 @@ def find_outputs(copy: str, inputs: list[StagedInput]) -> tuple[list[str], list[
     A changed input (CRTomo rewrites crt.lamnull) is the user's: it is named in the provenance and not put back.
     ``*.pid`` files are left out: they speak of a process that is over.
     """
-    staged = {item.name: item for item in inputs}
+    # "../td07/inv/rho05.mag" of td07 itself is one of its own files.
+    staged = {os.path.relpath(os.path.join(copy, item.name), copy): item for item in inputs}
     made: list[str] = []
     changed: list[str] = []
     _walk(copy, "", staged, made, changed)

@@ -5,6 +5,7 @@ writes what it found into ``trial/`` of the batch's directory:
 
     <token>.here    this task has begun: its node, and what it could see at once
     alone           made by the client: no other task will come
+    <token>.alone/  what the task tries by itself; together/ what two try at once
     <token>.json    everything, once at the end
 """
 
@@ -23,6 +24,8 @@ from typing import Any
 
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
+from crh_batch.pilot.fs_alone import look_alone
+from crh_batch.pilot.fs_together import Party
 from crh_batch.pilot.job import parse_time_left, surroundings
 from crh_batch.pilot.node_facts import core_facts, memory_facts, program_facts, python_facts, scratch_facts
 
@@ -30,13 +33,13 @@ TRIAL = "trial"
 HERE = ".here"
 ALONE = "alone"
 RESULT = ".json"
+TOGETHER = "together"
+ALL_ALONE = ".alone"
 # For the other task to come, for one answer of it, and for the warning signal.
 PEER_S = 45.0
-ANSWER_S = 10.0
+ANSWER_S = 12.0
+PATIENCE_S = 20.0
 SIGNAL_S = 75.0
-_ROUNDS = 12
-_PINGS = 5
-_POLL_S = 0.005
 
 
 class Signals:
@@ -86,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Where scratch is no use, programs are tried all the same.
     place = directory if facts["scratch"]["error"] else facts["scratch"]["path"]
     facts["programs"] = _programs(batch, parsed.cores, place)
+    facts["filesystem"] = _look_at_filesystem(directory, token)
     facts["peer"] = _meet(directory, token, batch.settings.links, signals)
     _wait_for_warning(signals, parsed.warn_s, left_s)
     facts["signals"] = signals.seen
@@ -103,6 +107,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--warn-s", type=float, default=0)
     parser.add_argument("--time-left", default="")
+    parser.add_argument("--share-group", default="")
     # A job script may give what a pilot alone has a use for.
     return parser.parse_known_args(arguments)[0]
 
@@ -120,7 +125,16 @@ def _programs(batch: Batch, threads: int, place: str) -> list[dict[str, Any]]:
     return found
 
 
-# ---- the other task
+# ---- the shared filesystem
+
+
+def _look_at_filesystem(directory: str, token: str) -> dict[str, Any]:
+    place = os.path.join(directory, token + ALL_ALONE)
+    try:
+        os.mkdir(place)
+        return {**look_alone(place), "error": ""}
+    except OSError as error:
+        return {"error": str(error)}
 
 
 def _meet(directory: str, token: str, links: str, signals: Signals) -> dict[str, Any] | None:
@@ -128,11 +142,10 @@ def _meet(directory: str, token: str, links: str, signals: Signals) -> dict[str,
     other = _find_other(directory, token, signals)
     if other is None:
         return None
-    peer = _Peer(directory, token, other, links)
-    try:
-        return {"token": other, "round_trips_s": peer.ping(), "won": peer.race(), "rounds": _ROUNDS, "error": ""}
-    except (OSError, TimeoutError) as error:
-        return {"token": other, "error": str(error)}
+    place = os.path.join(directory, TOGETHER)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(place)
+    return Party(place, token, [other], answer_s=ANSWER_S, patience_s=PATIENCE_S).look(links)
 
 
 def _find_other(directory: str, token: str, signals: Signals) -> str | None:
@@ -146,61 +159,6 @@ def _find_other(directory: str, token: str, signals: Signals) -> str | None:
             return None
         time.sleep(0.1)
     return None
-
-
-class _Peer:
-    """What two tasks do together; all names are made of both tokens' order, so that both mean the same."""
-
-    def __init__(self, directory: str, token: str, other: str, links: str) -> None:
-        self._directory = directory
-        self._token = token
-        self._other = other
-        self._links = links
-
-    def ping(self) -> list[float]:
-        """Return how long a file took there and another one back, in seconds, several times; one task's clock alone."""
-        first = self._token < self._other
-        times = []
-        for number in range(_PINGS):
-            began = time.monotonic()
-            if first:
-                self._write(f"ping.{number}")
-                self._wait_for(f"pong.{number}")
-                times.append(round(time.monotonic() - began, 4))
-            else:
-                self._wait_for(f"ping.{number}")
-                self._write(f"pong.{number}")
-        return times
-
-    def race(self) -> list[int]:
-        """Return which names were won by this task; both try each at nearly the same moment."""
-        won = []
-        for number in range(_ROUNDS):
-            self._write(f"ready.{number}.{self._token}")
-            self._wait_for(f"ready.{number}.{self._other}")
-            if durable.win_name(os.path.join(self._directory, f"race.{number}"), self._token, self._links, wait_s=5.0):
-                won.append(number)
-        return won
-
-    def _write(self, name: str) -> None:
-        durable.write_durable(os.path.join(self._directory, name), self._token.encode())
-
-    def _wait_for(self, name: str) -> None:
-        """Wait until the other task's file is here with its content.
-
-        Raises:
-            TimeoutError: it isn't, after ANSWER_S.
-        """
-        path = os.path.join(self._directory, name)
-        deadline = time.monotonic() + ANSWER_S
-        pause = _POLL_S
-        while time.monotonic() < deadline:
-            with contextlib.suppress(FileNotFoundError), open(path, "rb") as stream:
-                if stream.read() == self._other.encode():
-                    return
-            time.sleep(pause)
-            pause = min(pause * 1.5, 0.2)
-        raise TimeoutError(f"the file {name} of the other task was not seen within {ANSWER_S:.0f} s")
 
 
 # ---- the warning

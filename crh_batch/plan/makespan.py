@@ -89,9 +89,13 @@ class _Free:
 
 
 def lower_bound(tasks: Sequence[Task], cores: int) -> float:
-    """Return what no schedule can beat on so many cores in all: all work evenly shared, or the longest task."""
+    """Return what no schedule can beat on so many cores in all: all work evenly shared, or the longest chain."""
     total = sum(task.threads * task.seconds for task in tasks)
-    return max(total / cores, max((task.seconds for task in tasks), default=0.0))
+    longest = max((task.seconds for task in tasks), default=0.0)
+    if any(task.after for task in tasks):
+        # With room for all at once only what a task waits for holds it up.
+        longest = max(finish_times(tasks, len(tasks), max(task.threads for task in tasks)))
+    return max(total / cores, longest)
 
 
 def times_of(tasks: Sequence[Task], requests: Sequence[ArrayRequest], *, one_pilot: bool) -> list[float]:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from crh_batch.errors import UsageError
 
 _HINT = "Write numbers and slices with commas, as Python has them: 0:100,140,-1 (crh-batch check shows the numbers)."
-_PART = re.compile(r"\s*(?:(?P<one>-?\d+)|(?P<start>-?\d+)?:(?P<stop>-?\d+)?(?::(?P<step>-?\d+)?)?)\s*\Z")
+_PART = re.compile(
+    r"\s*(?:(?P<one>-?[0-9]{1,9})|(?P<start>-?[0-9]{1,9})?:(?P<stop>-?[0-9]{1,9})?(?::(?P<step>-?[0-9]{1,9})?)?)\s*\Z"
+)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def parse_priorities(texts: Sequence[str]) -> tuple[int, tuple[tuple[re.Pattern[
             continue
         try:
             tomodirs.append((re.compile(expression), int(number)))
-        except re.error as error:
+        except (re.error, RecursionError, OverflowError) as error:
             raise UsageError(
                 f"--priority {text}: {expression} is not a regular expression: {error}",
                 "See the manual of Python's re.",

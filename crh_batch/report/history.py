@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from crh_batch.ledger.batch import Batch
-from crh_batch.ledger.names import list_shard, parse_name
+from crh_batch.ledger.names import Failure, list_shard, parse_name
 from crh_batch.ledger.paths import SHARD_SIZE
 from crh_batch.ledger.session import holder_of, read_events, read_header
 
@@ -30,4 +30,10 @@ def history(batch: Batch, item_id: int) -> list[dict[str, Any]]:
             for event in read_events(batch.paths, token)
             if event.get("id") == item_id
         ]
+    begun = {event.get("attempt") for event in events if event["event"] == "claim"}
+    for event in events:
+        if event.get("failure") == Failure.CANCELLED.value and event.get("attempt") not in begun:
+            # Giving up what didn't run takes a number as an attempt does, and is none.
+            event["attempt"] = None
+            event["event"] = Failure.CANCELLED.value
     return sorted(events, key=lambda event: float(event.get("time") or 0))

@@ -17,7 +17,10 @@ def explain_registered(registered: Iterable[tuple[str, Registration]]) -> dict[s
     for path, registration in registered:
         reasons[path] = registration.describe()
         directory = registration.batch_directory
-        if registration.flaw or not counts(directory):
+        if registration.flaw:
+            reasons[path] += "; if nobody is at work on it, submit --force takes it over"
+            continue
+        if not counts(directory):
             continue
         if directory not in by_batch:
             by_batch[directory] = _states_of(directory)

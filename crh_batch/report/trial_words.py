@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from crh_batch.engines.trial import TrialJob, TrialReport
+from crh_batch.ledger.durable import SYMLINK
+from crh_batch.report.filesystem_words import findings_alone, findings_together
+from crh_batch.report.finding import CHANGE, FINE, NOTE, Finding
 
-FINE = "ok"
-NOTE = "note"
-CHANGE = "change"
 # Below this a node's scratch directory is soon full.
 _LITTLE_BYTES = 1 << 30
-# A round trip that takes longer makes progress and claims come late into sight.
-_SLOW_S = 5.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was tried.
-
-    Args:
-        level: FINE, NOTE or CHANGE.
-        subject: what was tried, in a word or two.
-        advice: what to do; empty where nothing need be done.
-    """
-
-    level: str
-    subject: str
-    text: str
-    advice: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """Return the plain form."""
-        return {"level": self.level, "subject": self.subject, "text": self.text, "advice": self.advice}
 
 
 def findings_of(report: TrialReport) -> list[Finding]:
@@ -49,24 +27,6 @@ def findings_of(report: TrialReport) -> list[Finding]:
     results = [job.result for job in report.jobs if job.result is not None]
     found += _together(results)
     return [*found, *_by_node(results)]
-
-
-def is_fine(findings: list[Finding]) -> bool:
-    """Return whether nothing has to be changed."""
-    return all(one.level != CHANGE for one in findings)
-
-
-def findings_text(findings: list[Finding]) -> str:
-    """Return the findings as lines, what is to be changed last."""
-    order = {FINE: 0, NOTE: 1, CHANGE: 2}
-    width = max((len(one.subject) for one in findings), default=0)
-    lines = []
-    for one in sorted(findings, key=lambda one: order[one.level]):
-        indented = one.text.replace("\n", "\n" + " " * (width + 10))
-        lines.append(f"{one.level:6}  {one.subject:{width}}  {indented}")
-        if one.advice:
-            lines.append(f"{'':{width + 8}}  -> {one.advice}")
-    return "\n".join(lines)
 
 
 def _pending(report: TrialReport) -> Finding:
@@ -102,42 +62,22 @@ def _nodes(report: TrialReport) -> Iterator[Finding]:
 
 
 def _together(results: list[dict[str, Any]]) -> Iterator[Finding]:
-    """Judge what the two jobs did together on the shared filesystem."""
-    subject = "filesystem"
+    """Judge what the jobs found of the shared filesystem, each by itself and both at once."""
+    if not results:
+        return
+    alone = results[0]["filesystem"]
+    links = str(alone.get("kind", {}).get("links") or SYMLINK)
     peers = [result["peer"] for result in results if result.get("peer")]
-    if not peers:
-        if results:
-            yield Finding(FINE, subject, f"{results[0]['node']} sees the survey's directory and writes to it")
-        return
-    errors = [str(peer["error"]) for peer in peers if peer["error"]]
-    if errors:
+    if len(peers) > 1 or any(peer["error"] for peer in peers):
+        yield from findings_together(peers, links, "jobs")
+    elif not peers:
+        yield Finding(FINE, "filesystem", f"{results[0]['node']} sees the survey's directory and writes to it")
+    if alone["error"]:
         yield Finding(
-            CHANGE, subject, f"the jobs did not see each other's files: {errors[0]}", "Put the survey on another one."
+            CHANGE, "filesystem", f"a job can't write to it: {alone['error']}", "Put the survey on another one."
         )
-        return
-    times = [seconds for peer in peers for seconds in peer["round_trips_s"]]
-    text = f"what one writes the other sees: there and back in {max(times):.2g} s at most" if times else "both see it"
-    slow = bool(times) and max(times) > _SLOW_S
-    advice = "That is long: states and progress are seen late; another filesystem may be quicker." if slow else ""
-    yield Finding(NOTE if slow else FINE, subject, text, advice)
-    if len(peers) == 2:
-        yield _race(peers)
-
-
-def _race(peers: list[dict[str, Any]]) -> Finding:
-    rounds = int(peers[0]["rounds"])
-    first, second = (set(peer["won"]) for peer in peers)
-    twice, nobody = first & second, set(range(rounds)) - first - second
-    if twice or nobody:
-        return Finding(
-            CHANGE,
-            "names",
-            f"of {rounds} exclusive names {len(twice)} were won by both jobs and {len(nobody)} by none",
-            "This filesystem can't hold a survey: tomodirs would be run twice. Put the survey on another one.",
-        )
-    return Finding(
-        FINE, "names", f"{rounds} exclusive names tried by both at once: {len(first)} and {len(second)} won, none twice"
-    )
+    else:
+        yield from findings_alone(alone)
 
 
 def _by_node(results: list[dict[str, Any]]) -> Iterator[Finding]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.events import parse_event
 from crh_batch.ledger.paths import BatchPaths
+from crh_batch.ledger.reading import LINE_LIMIT_BYTES, lines_of, open_regular
 from crh_batch.ledger.session import SessionHeader, list_sessions, read_header
 
 # Lines of other events (progress, stage) are most of a session that inverts; they are not parsed.
@@ -84,9 +85,9 @@ def read_usage(batch: Batch, now_if_alive: Callable[[SessionHeader], float | Non
 def _events(paths: BatchPaths, token: str) -> Iterator[dict[str, Any]]:
     """Yield the events that matter here, and the last one, for its time."""
     last = b""
-    with open(paths.session(token), "rb") as stream:
-        stream.readline()
-        for line in stream:
+    with open_regular(paths.session(token)) as stream:
+        stream.readline(LINE_LIMIT_BYTES)
+        for line in lines_of(stream):
             if line.startswith(_WANTED):
                 last = b""
                 yield from _parsed(line)
@@ -98,11 +99,8 @@ def _events(paths: BatchPaths, token: str) -> Iterator[dict[str, Any]]:
 
 def _parsed(line: bytes) -> Iterator[dict[str, Any]]:
     """Yield a line's event; a torn or unreadable one is passed over."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return
-    if isinstance(event, dict) and isinstance(event.get("event"), str):
+    event = parse_event(line)
+    if event is not None:
         yield event
 
 
@@ -143,13 +141,11 @@ def finished_since(batch: Batch, since: float) -> dict[str, int]:
         try:
             if os.stat(path).st_mtime < since:
                 continue
-            with open(path, "rb") as stream:
-                times = [
-                    line[len(prefix) : line.index(b",", len(prefix))] for line in stream if line.startswith(prefix)
-                ]
-        except (FileNotFoundError, ValueError):
+            with open_regular(path) as stream:
+                done = [line[len(prefix) :].partition(b",")[0] for line in lines_of(stream) if line.startswith(prefix)]
+            recent = sum(float(one) >= since for one in done)
+        except (OSError, ValueError):
             continue
-        recent = sum(float(one) >= since for one in times)
         header = read_header(batch.paths, token) if recent else None
         if header is not None:
             found[header.who.host] = found.get(header.who.host, 0) + recent

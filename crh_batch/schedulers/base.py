@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from crh_batch.errors import Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
 from crh_batch.site import Partition, Site
 
 # Job names begin with it; a submission's token follows. SGE wants a letter at the beginning.
 JOB_NAME_PREFIX = "crh-"
+_TASKS = re.compile(r"([0-9]{1,10})(?:-([0-9]{1,10})(?::([0-9]{1,10}))?)?")
+# Bytes of the largest memory, and seconds of the longest job, have fewer.
+_MOST_DIGITS = 18
 
 
 class JobState(Enum):
@@ -163,6 +168,68 @@ def limits_of(max_array_size: int, partitions: Sequence[Partition], profile: Pro
     )
     largest = max((one.largest for one in chosen), key=lambda kind: (kind.cores, kind.memory_mb), default=None)
     return Limits(max_array_size, largest.cores if largest else 0, largest.memory_mb if largest else 0, chosen)
+
+
+MOST_TASKS = 1_000_000
+"""More tasks than an array of pilots has; Slurm takes no more than 4,000,001, SGE 75,000 unless told otherwise."""
+
+
+def expand_tasks(text: str) -> list[str]:
+    """Return the tasks in ``1,3-5``, ``0-8:2%4``, or a list that was cut short with ``...``.
+
+    Raises:
+        Unreachable: it says more tasks than any array has, so nothing is known; they would fill the memory.
+    """
+    tasks: list[str] = []
+    for part in text.partition("%")[0].split(","):
+        match = _TASKS.fullmatch(part.strip())
+        if match:
+            first, last, step = int(match.group(1)), int(match.group(2) or match.group(1)), int(match.group(3) or 1)
+            many = range(first, last + 1, max(step, 1))
+            if len(tasks) + len(many) > MOST_TASKS:
+                raise Unreachable(
+                    f"a scheduler's answer has more tasks than an array can have: {text[:60]}",
+                    "Nothing is taken for dead; try again later.",
+                )
+            tasks += [str(number) for number in many]
+    return tasks
+
+
+def keyed_lines(text: str, separator: str | None = None) -> dict[str, str]:
+    """Return the values of lines such as ``key value``, or ``key = value`` where that is the separator; the last holds.
+
+    Without a regular expression: one that leaves out blanks at the end takes a minute for a line of 60,000.
+    """
+    found = {}
+    for line in text.split("\n"):
+        if not line[:1].strip():
+            continue
+        key, *rest = line.split(separator, 1)
+        key = key.rstrip()
+        # "key " has an empty value, "key" is none; a key is one word.
+        if (rest or (separator is None and line != key)) and len(key.split()) == 1:
+            found[key] = rest[0].strip() if rest else ""
+    return found
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a cell of an answer holds; None where it holds none, or one that nothing has."""
+    text = text.strip()
+    return int(text) if is_number(text) else None
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a whole number, in plain digits and of a size that something has."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+
+
+def scaled(number: str, unit: float) -> int | None:
+    """Return a decimal number times a unit, as a whole number; None where that is none, or nothing has so much."""
+    try:
+        value = float(number) * unit
+    except ValueError:
+        return None
+    return int(value) if 0 <= value < 10.0**_MOST_DIGITS else None
 
 
 class UsageSource(Protocol):

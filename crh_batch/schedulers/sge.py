@@ -16,7 +16,7 @@ from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
 from crh_batch.schedulers import sge_queue, sge_site
 from crh_batch.schedulers.base import ArrayScript, JobRow, Limits
-from crh_batch.schedulers.sge_words import answer_was_lost, facts, last_words
+from crh_batch.schedulers.sge_words import answer_was_lost, facts, last_words, refused
 from crh_batch.site import Partition, Site
 
 # The lowest priority that qsub(1) takes; users may lower theirs only.
@@ -105,12 +105,12 @@ def parse_submitted(done: Completed) -> str:
     if done.exit_status == 0:
         # A site's checks may have said something before.
         for line in reversed(done.stdout.splitlines()):
-            match = re.match(r"(\d+)(?:\.\d+-\d+:\d+)?\s*\Z", line)
+            match = re.match(r"([0-9]{1,18})(?:\.\d+-\d+:\d+)?\s*\Z", line)
             if match:
                 return match.group(1)
         raise MaybeSubmitted(f"qsub answered without a job id: {done.stdout.strip()[:200]!r}", later, *facts(done))
     said = last_words(done)
-    if answer_was_lost(done):
+    if answer_was_lost(done) or not refused(done):
         raise MaybeSubmitted(f"qsub failed: {said or 'no answer in time'}", later, *facts(done))
     raise SchedulerError(
         f"qsub refused: {said}",
@@ -143,7 +143,7 @@ def environments_of(queues: Completed, chosen: Sequence[Partition]) -> list[str]
         listed = re.search(r"^pe_list\s+(.*)", text, re.MULTILINE)
         if queue and listed and queue.group(1) in wanted:
             # "smp make,[n1=smp]"
-            for name in re.sub(r"\[[^=\]]*=", " ", listed.group(1)).replace("]", " ").replace(",", " ").split():
+            for name in re.sub(r"\[[^=\][]*=", " ", listed.group(1)).replace("]", " ").replace(",", " ").split():
                 names.setdefault(name)
     names.pop("NONE", None)
     return list(names)

@@ -14,7 +14,16 @@ from collections.abc import Collection
 
 from crh_batch.errors import Unreachable
 from crh_batch.hosts.base import Completed
-from crh_batch.schedulers.base import JOB_NAME_PREFIX, JobRow, JobState
+from crh_batch.schedulers.base import (
+    JOB_NAME_PREFIX,
+    JobRow,
+    JobState,
+    expand_tasks,
+    is_number,
+    keyed_lines,
+    scaled,
+    whole_number,
+)
 from crh_batch.schedulers.sge_words import facts, last_words, parse_xml
 
 # What qacct says of a job that went over a limit: h_rt, h_cpu or h_vmem.
@@ -54,7 +63,7 @@ def parse_qstat(done: Completed, tokens: Collection[str]) -> list[JobRow]:
 def _rows(job: ElementTree.Element) -> list[JobRow]:
     number, name, word = (job.findtext(tag) or "" for tag in ("JB_job_number", "JB_name", "state"))
     tasks = job.findtext("tasks") or ""
-    if not number.isdigit() or not name.startswith(JOB_NAME_PREFIX):
+    if not is_number(number) or not name.startswith(JOB_NAME_PREFIX):
         return []
     reason = "error" if "E" in word else ""
     return [JobRow(number, task, state_of(word), word, name, reason) for task in expand_tasks(tasks) or [""]]
@@ -74,17 +83,6 @@ def state_of(word: str) -> JobState:
     if letters & set("qw"):
         return JobState.PENDING
     return JobState.RUNNING if letters & set("rtsSTNP") else JobState.UNKNOWN
-
-
-def expand_tasks(text: str) -> list[str]:
-    """Return the tasks in ``3``, ``1,4``, ``5-10:1`` or a mix of them."""
-    tasks: list[str] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
-        if match:
-            first, last, step = int(match.group(1)), int(match.group(2) or match.group(1)), int(match.group(3) or 1)
-            tasks += [str(number) for number in range(first, last + 1, max(step, 1))]
-    return tasks
 
 
 def job_argv(job_ids: Collection[str]) -> list[str]:
@@ -134,7 +132,7 @@ def parse_qacct(done: Completed, tokens: Collection[str]) -> list[JobRow] | None
         return [] if re.search(r"job (?:name|id) \S+ not found", done.stderr + done.stdout) else None
     rows: dict[tuple[str, str], JobRow] = {}
     for text in re.split(r"^=+$", done.stdout, flags=re.MULTILINE):
-        record = dict(re.findall(r"^(\w+)[ \t]+(.*?)[ \t]*$", text, re.MULTILINE))
+        record = keyed_lines(text)
         if record.get("jobname", "").removeprefix(JOB_NAME_PREFIX) in tokens and record.get("jobnumber"):
             row = _ended(record)
             rows[row.job_id, row.task] = row
@@ -146,7 +144,7 @@ def _ended(record: dict[str, str]) -> JobRow:
     task = record.get("taskid", "undefined")
     return JobRow(
         record["jobnumber"],
-        task if task.isdigit() else "",
+        task if is_number(task) else "",
         JobState.ENDED,
         f"failed {failed.strip()}, exit status {record.get('exit_status', '').split(' ')[0]}",
         record["jobname"],
@@ -161,11 +159,12 @@ def _memory_was_short(record: dict[str, str]) -> bool:
     used = re.match(r"([\d.]+)([KMGT]?)", record.get("maxvmem", ""))
     if limit is None or used is None:
         return False
-    slots = int(record.get("slots", "1")) if record.get("slots", "1").isdigit() else 1
+    slots = whole_number(record.get("slots", "")) or 1
+    used_bytes, limit_bytes = _bytes(*used.groups()), _bytes(*limit.groups())
     # What was measured last, a moment before the end, may be a little less.
-    return _bytes(*used.groups()) >= 0.9 * slots * _bytes(*limit.groups())
+    return used_bytes is not None and limit_bytes is not None and used_bytes >= 0.9 * slots * limit_bytes
 
 
-def _bytes(number: str, unit: str) -> float:
+def _bytes(number: str, unit: str) -> int | None:
     power = " KMGT".index(unit.upper()) if unit else 0
-    return float(number) * math.pow(1000 if unit.islower() else 1024, power)
+    return scaled(number, math.pow(1000 if unit.islower() else 1024, power))

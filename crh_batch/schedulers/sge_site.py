@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from crh_batch.errors import ProfileError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
+from crh_batch.schedulers.base import keyed_lines, scaled, whole_number
 from crh_batch.site import MemoryResource, NodeKind, ParallelEnvironment, Partition, Site
 
 CONFIG_ARGV = ("qconf", "-sconf")
@@ -80,8 +81,7 @@ def parse_config(done: Completed) -> dict[str, str]:
 
 def parse_max_array_size(config: dict[str, str]) -> int:
     """Return how many tasks an array may have (max_aj_tasks; 0 means no limit, for which a large one stands)."""
-    text = config.get("max_aj_tasks", "")
-    return int(text) if text.isdigit() and int(text) else 75000
+    return whole_number(config.get("max_aj_tasks", "")) or 75000
 
 
 def chosen_queues(partitions: Sequence[Partition], profile: Profile) -> tuple[Partition, ...]:
@@ -122,15 +122,16 @@ def parse_minutes(text: str) -> int | None:
     Values for single hosts, ``INFINITY,[n1=1:0:0]``, are passed over.
     """
     first = text.split(",")[0].strip()
-    match = re.fullmatch(r"(\d+):(\d+):(\d+)", first)
+    match = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,10}):([0-9]{1,10})", first)
     if match:
         return int(match.group(1)) * 60 + int(match.group(2))
-    return int(first) // 60 if first.isdigit() else None
+    seconds = whole_number(first)
+    return None if seconds is None else seconds // 60
 
 
 def _slots(keys: dict[str, str]) -> tuple[NodeKind, ...]:
-    first = keys.get("slots", "").split(",")[0].strip()
-    return (NodeKind(int(first), 0, 0),) if first.isdigit() else ()
+    slots = whole_number(keys.get("slots", "").split(",")[0])
+    return () if slots is None else (NodeKind(slots, 0, 0),)
 
 
 def _kinds(hosts: Completed) -> dict[str, tuple[NodeKind, ...]]:
@@ -139,7 +140,7 @@ def _kinds(hosts: Completed) -> dict[str, tuple[NodeKind, ...]]:
         return {}
     try:
         root = ElementTree.fromstring(hosts.stdout)
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError):
         return {}
     counts: dict[str, dict[tuple[int, int], int]] = {}
     for host in root.iter("host"):
@@ -147,10 +148,10 @@ def _kinds(hosts: Completed) -> dict[str, tuple[NodeKind, ...]]:
         memory_mb = parse_megabytes(values.get("mem_total", ""))
         for queue in host.iter("queue"):
             facts = {value.get("name"): value.text or "" for value in queue.iter("queuevalue")}
-            slots = facts.get("slots", "")
-            if slots.isdigit():
+            slots = whole_number(facts.get("slots", ""))
+            if slots is not None:
                 kinds = counts.setdefault(queue.get("name", ""), {})
-                kinds[int(slots), memory_mb] = kinds.get((int(slots), memory_mb), 0) + 1
+                kinds[slots, memory_mb] = kinds.get((slots, memory_mb), 0) + 1
     return {
         name: tuple(NodeKind(cores, memory, count) for (cores, memory), count in kinds.items())
         for name, kinds in counts.items()
@@ -163,7 +164,7 @@ def parse_megabytes(text: str) -> int:
     if match is None:
         return 0
     power = " KMGT".index(match.group(2) or " ")
-    return int(float(match.group(1)) * 1024.0 ** (power - 2))
+    return scaled(match.group(1), 1024.0 ** (power - 2)) or 0
 
 
 def parse_environment(done: Completed) -> ParallelEnvironment | None:
@@ -193,5 +194,4 @@ def _names(done: Completed) -> list[str]:
 
 
 def _keys(text: str) -> dict[str, str]:
-    joined = re.sub(r"\\\n\s*", " ", text)
-    return dict(re.findall(r"^(\S+)[ \t]+(.*?)[ \t]*$", joined, re.MULTILINE))
+    return keyed_lines(re.sub(r"\\\n\s*", " ", text))

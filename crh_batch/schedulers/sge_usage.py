@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from crh_batch.hosts.base import Completed
-from crh_batch.schedulers.base import JOB_NAME_PREFIX, JobUsage
+from crh_batch.schedulers.base import JOB_NAME_PREFIX, JobUsage, is_number, scaled
 from crh_batch.schedulers.sge import Sge
 
 _TIMES = ("%a %b %d %H:%M:%S %Y", "%m/%d/%Y %H:%M:%S")
@@ -63,7 +63,7 @@ def _usage(record: dict[str, str], memory_resource: str) -> JobUsage:
     failed = record.get("failed", "0").partition(" ")[0]
     return JobUsage(
         job_id=record.get("jobnumber", ""),
-        task=task if task.isdigit() else "",
+        task=task if is_number(task) else "",
         token=record.get("jobname", "").removeprefix(JOB_NAME_PREFIX),
         submitted=parse_time(record.get("qsub_time", "")),
         started=started,
@@ -91,7 +91,7 @@ def parse_time(text: str) -> float | None:
 
 def parse_number(text: str) -> float | None:
     """Return the number in ``57.623s`` or ``57.623``; None where there is none."""
-    match = re.match(r"\s*(\d+(?:\.\d+)?)", text)
+    match = re.match(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)", text)
     return float(match.group(1)) if match else None
 
 
@@ -102,12 +102,12 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "k": 10
 def parse_bytes(text: str) -> int | None:
     """Return the bytes in ``1.200GB`` (8.1.9), ``1.200G`` (6.2) or ``0.000B``; None where nothing is said."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTkmg]?)B?", text.strip())
-    return None if match is None else int(float(match.group(1)) * _UNITS[match.group(2)])
+    return None if match is None else scaled(match.group(1), _UNITS[match.group(2)])
 
 
 def _requested(category: str, resource: str, cores: int) -> int | None:
     """Return the memory asked for, of all slots; ``category`` holds the job's requests: ``-l h_vmem=1G,h_rt=60``."""
-    asked = dict(re.findall(r"([\w.]+)=([^,\s]+)", category))
+    asked = dict(one.split("=", 1) for one in category.replace(",", " ").split() if "=" in one)
     for name in (resource,) if resource else _MEMORY_RESOURCES:
         value = parse_bytes(asked.get(name, ""))
         if value is not None:

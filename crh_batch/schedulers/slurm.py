@@ -13,7 +13,16 @@ from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
 from crh_batch.schedulers import slurm_site
-from crh_batch.schedulers.base import JOB_NAME_PREFIX, ArrayScript, JobRow, JobState, Limits, limits_of
+from crh_batch.schedulers.base import (
+    JOB_NAME_PREFIX,
+    ArrayScript,
+    JobRow,
+    JobState,
+    Limits,
+    expand_tasks,
+    is_number,
+    limits_of,
+)
 from crh_batch.schedulers.slurm_words import facts, last_words
 from crh_batch.site import Site
 
@@ -106,7 +115,7 @@ def parse_submitted(done: Completed) -> str:
     if done.exit_status == 0:
         # A site's banner may stand before the answer; the answer may be "id;cluster".
         for line in reversed(done.stdout.splitlines()):
-            match = re.match(r"(\d+)(;[\w.-]+)?\s*\Z", line)
+            match = re.match(r"([0-9]{1,18})(;[\w.-]+)?\s*\Z", line)
             if match:
                 return match.group(1)
         raise MaybeSubmitted(
@@ -115,8 +124,10 @@ def parse_submitted(done: Completed) -> str:
             *facts(done),
         )
     said = last_words(done)
-    # A negative status: sbatch was killed, perhaps while it waited for the answer.
-    if done.exit_status is None or done.exit_status < 0 or any(words in said for words in _ANSWER_LOST):
+    # A negative status: sbatch was killed, perhaps while it waited for the answer. And only sbatch itself can refuse:
+    # silence, or what something between it and us says, tells nothing of the job.
+    refused = any(line.startswith("sbatch: ") for line in (done.stderr + "\n" + done.stdout).splitlines())
+    if (done.exit_status or -1) < 0 or not refused or any(words in said for words in _ANSWER_LOST):
         raise MaybeSubmitted(
             f"sbatch failed: {said or 'no answer in time'}",
             "The next command looks for the job by its name before anything is sent again.",
@@ -142,7 +153,7 @@ def parse_squeue(done: Completed) -> list[JobRow]:
     """Read squeue's answer.
 
     Raises:
-        Unreachable: it failed or timed out; nothing is known then.
+        Unreachable: it failed, timed out, or said something else than rows; nothing is known then.
     """
     if done.exit_status != 0:
         raise Unreachable(
@@ -151,11 +162,32 @@ def parse_squeue(done: Completed) -> list[JobRow]:
             *facts(done),
         )
     rows = []
-    for line in done.stdout.splitlines():
+    for line in _whole_rows(done):
         parts = line.split("|")
-        if len(parts) >= 3:
-            rows += _rows(parts[0], parts[1], parts[2], parts[3] if len(parts) > 3 else "")
+        rows += _rows(parts[0], parts[1], parts[2], parts[3] if len(parts) > 3 else "")
     return rows
+
+
+# "123", "123_4", "123_[4-6,...]"
+_ROW = re.compile(r"[0-9]{1,18}(?:\+[0-9]+)?(_([0-9]{1,18}|\[.*))?\|[^|]*\|[^|]+(\||$)")
+
+
+def _whole_rows(done: Completed) -> list[str]:
+    """Return squeue's rows, which a site's banner may stand before, and nothing else may stand among.
+
+    Raises:
+        Unreachable: the answer is cut, or is none: what isn't in it may live all the same.
+    """
+    lines = [line for line in done.stdout.split("\n") if line.strip()]
+    first = next((number for number, line in enumerate(lines) if _ROW.match(line)), 0)
+    strange = [line for line in lines[first:] if not _ROW.match(line)]
+    if strange or (lines and not done.stdout.endswith("\n")):
+        raise Unreachable(
+            f"squeue: this is not its answer: {(strange or lines)[-1].strip()[:200]!r}",
+            "Nothing is taken for dead; try again later.",
+            *facts(done),
+        )
+    return lines[first:]
 
 
 _SACCT_FIELDS = "JobID,State,JobName"
@@ -183,10 +215,13 @@ def parse_sacct(done: Completed) -> list[JobRow] | None:
     if done.exit_status != 0:
         return None
     rows = []
-    for line in done.stdout.splitlines():
-        parts = line.split("|")
-        if len(parts) >= 3:
-            rows += _rows(parts[0], parts[1], parts[2], "")
+    try:
+        for line in done.stdout.splitlines():
+            parts = line.split("|")
+            if len(parts) >= 3:
+                rows += _rows(parts[0], parts[1], parts[2], "")
+    except Unreachable:
+        return None
     return rows
 
 
@@ -201,7 +236,7 @@ def state_of(word: str) -> JobState:
     return _STATES.get(first, JobState.UNKNOWN)
 
 
-_TASKS = re.compile(r"(\d+)_\[([^\]]*)(\]?)")
+_TASKS = re.compile(r"([0-9]{1,18})_\[([^\]]*)(\]?)")
 
 
 def _rows(identifier: str, word: str, name: str, reason: str) -> list[JobRow]:
@@ -213,18 +248,7 @@ def _rows(identifier: str, word: str, name: str, reason: str) -> list[JobRow]:
         listed = match.group(2) if match.group(3) else match.group(2).rpartition(",")[0]
         return [JobRow(match.group(1), task, state, word, name, reason, starved) for task in expand_tasks(listed)]
     job_id, _, task = identifier.partition("_")
-    return [JobRow(job_id, task, state, word, name, reason, starved)] if job_id.isdigit() else []
-
-
-def expand_tasks(text: str) -> list[str]:
-    """Return the tasks in ``1,3-5``, ``0-8:2%4`` or a list that Slurm cut short with ``...``."""
-    tasks: list[str] = []
-    for part in text.partition("%")[0].split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip())
-        if match:
-            first, last, step = int(match.group(1)), int(match.group(2) or match.group(1)), int(match.group(3) or 1)
-            tasks += [str(number) for number in range(first, last + 1, max(step, 1))]
-    return tasks
+    return [JobRow(job_id, task, state, word, name, reason, starved)] if is_number(job_id) else []
 
 
 # squeue and sacct take all names on one command line.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from crh_batch.errors import ProfileError, Unreachable, UnreadableAnswer
 from crh_batch.hosts.base import Completed
+from crh_batch.schedulers.base import keyed_lines, whole_number
 from crh_batch.schedulers.slurm_words import facts, last_words, leading_number
 from crh_batch.site import NodeKind, Partition, Site
 
@@ -17,6 +18,7 @@ CONFIG_ARGV = ("scontrol", "show", "config")
 # Partition, availability, time limit, default time, OverSubscribe, nodes, CPUs, MB, features. --exact: a row for each
 # kind of node; without it one row says "4+" for the smallest.
 _SINFO_FORMAT = "%P|%a|%l|%L|%h|%D|%c|%m|%f"
+_N = "[0-9]{1,10}"
 _ASSOCIATIONS = ("sacctmgr", "--noheader", "--parsable2", "show", "associations")
 
 
@@ -63,7 +65,7 @@ def _take_in(found: dict[str, Partition], cells: list[str]) -> None:
 
 def parse_minutes(text: str) -> int | None:
     """Return the minutes in ``[DAYS-]HOURS:MINUTES:SECONDS`` or ``MINUTES:SECONDS``; None for infinite or n/a."""
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text.strip())
+    match = re.fullmatch(rf"(?:({_N})-)?(?:({_N}):)?({_N}):({_N})", text.strip())
     if match is None:
         return None
     days, hours, minutes, _ = (int(part or 0) for part in match.groups())
@@ -86,7 +88,7 @@ def parse_config(done: Completed) -> dict[str, str]:
             "Is this a login node, and is the controller up? Without a cluster: --engine local.",
             *facts(done),
         )
-    return dict(re.findall(r"^(\S+)\s*=[ \t]*(.*?)[ \t]*$", done.stdout, re.MULTILINE))
+    return keyed_lines(done.stdout, "=")
 
 
 def parse_max_array_size(done: Completed) -> int:
@@ -98,10 +100,10 @@ def parse_max_array_size(done: Completed) -> int:
         Unreachable: scontrol failed.
         UnreadableAnswer: arrays are switched off.
     """
-    size = parse_config(done).get("MaxArraySize", "")
-    if size.isdigit() and not int(size):
+    size = whole_number(parse_config(done).get("MaxArraySize", ""))
+    if size == 0:
         raise UnreadableAnswer("MaxArraySize is 0: arrays are switched off", "Ask the site.", *facts(done))
-    return int(size) if size.isdigit() else 1001
+    return 1001 if size is None else size
 
 
 def questions(answers: Sequence[Completed], user: str) -> list[list[str]]:

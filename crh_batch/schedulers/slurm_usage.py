@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from crh_batch.hosts.base import Completed
-from crh_batch.schedulers.base import JOB_NAME_PREFIX, JobUsage
+from crh_batch.schedulers.base import JOB_NAME_PREFIX, JobUsage, scaled, whole_number
 
 _FIELDS = (
     "JobID",
@@ -30,6 +30,7 @@ _FIELDS = (
 )
 # All names stand on one command line.
 _NAMES_A_QUERY = 500
+_N = "[0-9]{1,10}"
 
 
 class SlurmUsage:
@@ -114,7 +115,7 @@ def parse_time(text: str) -> float | None:
 
 def parse_duration(text: str) -> float:
     """Return the seconds in ``[DAYS-][HOURS:]MINUTES:SECONDS[.fraction]``; 0 for what is not one."""
-    match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)", text.strip())
+    match = re.fullmatch(rf"(?:({_N})-)?(?:({_N}):)?({_N}):({_N}(?:\.{_N})?)", text.strip())
     if match is None:
         return 0.0
     days, hours, minutes, seconds = match.groups()
@@ -127,7 +128,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40, "P": 1 
 def parse_bytes(text: str) -> int | None:
     """Return the bytes in ``69848K`` or ``1.50G``; None where nothing is said (also ``16?``, seen after a requeue)."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP]?)", text.strip())
-    return None if match is None else int(float(match.group(1)) * _UNITS[match.group(2)])
+    return None if match is None else scaled(match.group(1), _UNITS[match.group(2)])
 
 
 def parse_requested(text: str, cores: int, nodes: int) -> int | None:
@@ -140,4 +141,4 @@ def parse_requested(text: str, cores: int, nodes: int) -> int | None:
 
 
 def _whole(text: str) -> int:
-    return int(text) if text.strip().isdigit() else 0
+    return whole_number(text) or 0

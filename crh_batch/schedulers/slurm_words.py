@@ -21,5 +21,5 @@ def facts(done: Completed) -> tuple[tuple[str, ...], int, str, str]:
 
 def leading_number(text: str) -> int:
     """Return the number that a text begins with, 0 if it begins with none."""
-    digits = re.match(r"\d+", text)
+    digits = re.match("[0-9]{1,18}", text)
     return int(digits.group()) if digits else 0

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from crh_batch.errors import ConfigError
 from crh_batch.tomodir.files import TEXT_LIMIT_BYTES, load
-from crh_batch.tomodir.lines import EndOfLines, FortranLines, NotAValue, Value
+from crh_batch.tomodir.lines import EndOfLines, FortranLines, NotAValue, Value, not_text
 
 # The settings in their order, with what CRMod takes for each.
 _KINDS = {
@@ -82,7 +82,10 @@ def read_crmod_cfg(path: str) -> list[ModellingSet]:
         ConfigError: CRMod would fail on it, or compute something else than was meant; has the file and the line.
     """
     data = load(path, ConfigError, "Check the file's type, rights and size.", TEXT_LIMIT_BYTES)
-    return [_Reader(path, data).modelling_set()]
+    try:
+        return [_Reader(path, data).modelling_set()]
+    except ConfigError as error:
+        raise not_text(path, data, error) from None
 
 
 class _Reader:

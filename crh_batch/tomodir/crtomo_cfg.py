@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from crh_batch.errors import ConfigError
 from crh_batch.tomodir.files import TEXT_LIMIT_BYTES, load
-from crh_batch.tomodir.lines import EndOfLines, FortranLines, NotAValue, Value
+from crh_batch.tomodir.lines import EndOfLines, FortranLines, NotAValue, Value, not_text
 
 # The settings of a data set in their order, with what CRTomo takes for each: a number or T or F by READ(*), a path,
 # or a whole line. It passes over an unreadable "optional".
@@ -117,7 +117,10 @@ def read_crtomo_cfg(path: str) -> list[DataSet]:
             has the file and the line.
     """
     data = load(path, ConfigError, "Check the file's type, rights and size.", TEXT_LIMIT_BYTES)
-    return list(_Reader(path, data).data_sets())
+    try:
+        return list(_Reader(path, data).data_sets())
+    except ConfigError as error:
+        raise not_text(path, data, error) from None
 
 
 class _Reader:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 
+from crh_batch.errors import ConfigError
+from crh_batch.tomodir.files import explain
 from crh_batch.tomodir.stage import StageName
 
 # Names in the programs (strings of CRTomo_stable and CRMod_stable 0.2.0), and what schedulers and shells leave.
@@ -20,6 +22,10 @@ _OUTPUT = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE | re.DOTALL,
 )
+# What the programs look for in exe/ by these names.
+_LOOKED_FOR = frozenset(
+    {"crtomo.cfg", "crmod.cfg", "decouplings.dat", "electrode_capacitances.dat", "crt.noisemod", "crt.lamnull"}
+)
 _OF_INVERSION = re.compile(r"crtomo\.cfg|crt\..*", re.DOTALL)
 _OF_MODELLING = re.compile(r"crmod\.cfg")
 
@@ -29,9 +35,31 @@ def list_exe(tomodir: str) -> list[str]:
 
     Raises:
         OSError: there is no exe/, or it can't be listed.
+        ConfigError: something else stands where the programs look for a file; a run without it would be another one.
     """
+    names = []
     with os.scandir(os.path.join(tomodir, "exe")) as entries:
-        return sorted(entry.name for entry in entries if entry.is_file())
+        for entry in entries:
+            problem = _problem_of(entry)
+            if not problem:
+                names.append(entry.name)
+            elif entry.name in _LOOKED_FOR:
+                raise ConfigError(
+                    f"{entry.path}: {problem}", "Put the file there, or take away what stands there.", entry.path
+                )
+    return sorted(names)
+
+
+def _problem_of(entry: os.DirEntry[str]) -> str:
+    """Return why an entry is no file, empty if it is one."""
+    try:
+        if entry.is_file():
+            return ""
+        # False may stand for a link to nothing, or to where one may not look.
+        entry.stat()
+        return "is a directory" if entry.is_dir() else "is not a regular file"
+    except OSError as error:
+        return f"can't be read: {explain(error)}"
 
 
 def extra_inputs(names: list[str], stage: StageName) -> list[str]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from crh_batch.errors import TomodirError
 
 TEXT_LIMIT_BYTES = 1 << 20
 """Above this a file is no .cfg, no error.dat and no crh.json."""
 
-DATA_LIMIT_BYTES = 1 << 30
-"""Above this a file is no mesh and no list of measurements that this machine should take into its memory."""
+DATA_LIMIT_BYTES = 256 << 20
+"""Above this a file is no mesh and no list of measurements: a million nodes, or measurements, take 100 MB."""
 
 # NONBLOCK: opening a FIFO without a writer would wait for ever. On a regular file it changes nothing.
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -35,8 +35,8 @@ def read_bytes(path: str, limit_bytes: int) -> bytes:
     descriptor = _open_regular(path)
     try:
         parts = []
-        left = limit_bytes + 1
-        # The size is not asked for: a file that is being written grows between fstat and read.
+        # What is too large is not read at all. Else the size says nothing: a file that is being written grows.
+        left = limit_bytes + 1 if os.fstat(descriptor).st_size <= limit_bytes else 0
         while left > 0:
             part = os.read(descriptor, min(left, 1 << 20))
             if not part:
@@ -48,6 +48,16 @@ def read_bytes(path: str, limit_bytes: int) -> bytes:
     if left <= 0:
         raise OSError(errno.EFBIG, f"is longer than {limit_bytes} bytes", path)
     return b"".join(parts)
+
+
+def open_regular(path: str) -> BinaryIO:
+    """Open a regular file for reading, as ``open(path, "rb")`` does, but never wait for a FIFO or read a device.
+
+    Raises:
+        OSError: not there, not readable, or not a regular file (EINVAL).
+        ValueError: the path holds a NUL.
+    """
+    return os.fdopen(_open_regular(path), "rb")
 
 
 def read_ends(path: str, head_bytes: int, tail_bytes: int) -> Ends:
@@ -71,14 +81,6 @@ def load(path: str, error: type[TomodirError], next_step: str, limit_bytes: int 
         raise error(f"{path}: {explain(cause)}", next_step, path) from cause
 
 
-def is_regular_file(path: str) -> bool:
-    """Whether a path leads, perhaps by a symbolic link, to a regular file that can be seen."""
-    try:
-        return stat.S_ISREG(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
-
-
 def explain(cause: OSError | ValueError) -> str:
     """Say in words what a failed system call means, without the path and the number that str() adds."""
     if isinstance(cause, OSError):
@@ -89,9 +91,17 @@ def explain(cause: OSError | ValueError) -> str:
 def _open_regular(path: str) -> int:
     descriptor = os.open(path, _FLAGS)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file", path)
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, f"is not a regular file{_kind(mode)}", path)
     except BaseException:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def _kind(mode: int) -> str:
+    """Return what something is instead, in words, as the end of a sentence."""
+    kinds = {stat.S_IFIFO: "a named pipe (FIFO)", stat.S_IFDIR: "a directory", stat.S_IFCHR: "a device"}
+    kind = kinds.get(stat.S_IFMT(mode))
+    return f" but {kind}" if kind else ""

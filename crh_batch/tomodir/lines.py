@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Union
 
+from crh_batch.errors import ConfigError
+
 Value = Union[int, float, bool, None]
 
 # A value ends at a blank, a tab, a comma, a semicolon or a slash; a slash also ends the READ.
@@ -20,6 +22,9 @@ _REPEATED = re.compile(rb"(\d{1,9})\*(.*)", re.DOTALL)
 _INTEGER = re.compile(rb"[+-]?\d+")
 _REAL = re.compile(rb"([+-]?(?:\d+\.?\d*|\.\d+))(?:[edqEDQ]([+-]?\d+)|([+-]\d+))?")
 _NOT_FINITE = re.compile(rb"[+-]?(inf|infinity|nan(\(\w*\))?)", re.IGNORECASE)
+# Control characters but tab, line feed, carriage return, form feed, and the end mark of old editors.
+_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x19\x1b-\x1f]")
+_TEXT_BYTES_EACH = 50
 _LOGICAL = re.compile(rb"\.?([tTfF])")
 _SMALLEST_INTEGER, _LARGEST_INTEGER = -(2**31), 2**31 - 1
 
@@ -40,6 +45,19 @@ class NotAValue(Exception):
         super().__init__(text, line)
         self.text = text.decode("utf-8", "replace").strip()
         self.line = line
+
+
+def not_text(path: str, data: bytes, error: ConfigError) -> ConfigError:
+    """Return what to say of a refused file: that it is no text, if it is none, instead of what its lines lack."""
+    found = _NOT_TEXT.search(data)
+    # A single one in a text is better named by its line.
+    if found is None or len(_NOT_TEXT.findall(data)) * _TEXT_BYTES_EACH < len(data):
+        return error
+    return ConfigError(
+        f"{path}: is not a text file (byte {found.start() + 1} is {found.group()[0]})",
+        "Put the right file there; it may have been damaged, or another file has its name.",
+        path,
+    )
 
 
 class FortranLines:
@@ -122,7 +140,8 @@ class FortranLines:
 
 def _words(line: bytes) -> Iterator[bytes | None]:
     """Give a line's values as text, b"" for one that is left out, and None for the slash that ends the READ."""
-    for match in _TOKEN.finditer(line):
+    # Blanks at the end are tried from each of them on, which takes hours for a million.
+    for match in _TOKEN.finditer(line.rstrip(b" \t")):
         if match.group("slash"):
             yield None
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from crh_batch.tomodir.files import explain, is_regular_file
+from crh_batch.tomodir.files import explain
 
 CONFIGS = ("crmod.cfg", "crtomo.cfg")
 """The files in exe/ that make a directory a tomodir."""
@@ -48,8 +48,8 @@ def find_tomodirs(root: str, on_problem: Problem | None = None) -> Iterator[str]
 
 
 def is_tomodir(directory: str) -> bool:
-    """Whether a directory holds exe/crmod.cfg or exe/crtomo.cfg, as regular files or links to such."""
-    return any(is_regular_file(os.path.join(directory, "exe", name)) for name in CONFIGS)
+    """Whether a directory holds exe/crmod.cfg or exe/crtomo.cfg, be they files or something else that is told of."""
+    return any(os.path.lexists(os.path.join(directory, "exe", name)) for name in CONFIGS)
 
 
 def _list_directories(directory: str) -> tuple[list[str], bool]:

@@ -1,4 +1,4 @@
-"""What a real cluster needs on this machine, and what a test does when it is not there."""
+"""What a real cluster or network filesystem needs on this machine, and what a test does when it is not there."""
 
 from __future__ import annotations
 
@@ -38,6 +38,10 @@ SGE_PACKAGES = ("gridengine-master", "gridengine-exec", "gridengine-client", "ip
 # Beside the clients; the daemons are found below clusters.sge_config.BINARIES.
 SGE_PROGRAMS = ("sge_qmaster", "sge_execd", "qsub", "qstat", "qdel", "qacct", "qconf", "qmod", "qhost", "ip", "nsenter")
 
+GLUSTERFS_PACKAGES = ("glusterfs-server", "glusterfs-client", "fuse3")
+
+GLUSTERFS_PROGRAMS = ("glusterfsd", "glusterfs", "umount")
+
 
 def program_path(name: str) -> str | None:
     """Return where a program or daemon is, or None."""
@@ -70,6 +74,17 @@ def need_sge() -> None:
         cannot("an SGE of one's own needs root: sge_execd starts jobs as their owners")
     if not can_have_own_hostnames():
         cannot("an SGE with several nodes needs namespaces (CAP_SYS_ADMIN)")
+
+
+def need_glusterfs() -> None:
+    """Skip the test that asks, with the reason, when GlusterFS can't be started and mounted here; on CI fail."""
+    missing = missing_programs(GLUSTERFS_PROGRAMS)
+    if missing:
+        cannot(f"not installed: {', '.join(missing)} (as root: {INSTALL_SCRIPT.name} glusterfs)")
+    if os.geteuid() != 0:
+        cannot("mounting a GlusterFS needs root")
+    if not os.path.exists("/dev/fuse"):
+        cannot("mounting a GlusterFS needs /dev/fuse")
 
 
 def cannot(reason: str) -> NoReturn:

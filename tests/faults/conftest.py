@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +22,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     In memory where that is possible: a killed process loses nothing that fsync would have kept, and a disk that others
     use makes every moment in time another one. Whatever still runs for it afterwards is ended.
     """
-    from faults.surveys import processes_of
+    from faults.surveys import end_processes_of
 
     in_memory = os.access(_IN_MEMORY, os.W_OK)
     directory = Path(tempfile.mkdtemp(prefix="crh-faults-", dir=_IN_MEMORY)) if in_memory else tmp_path
@@ -32,9 +30,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
     yield directory
-    for pid in processes_of(directory):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
+    end_processes_of(directory)
     if in_memory:
         shutil.rmtree(directory, ignore_errors=True)

@@ -32,8 +32,9 @@ class Cluster:
     def __init__(self, directory: Path) -> None:
         self._file = directory / "jobs.json"
         self._lock = directory / "lock"
-        directory.mkdir()
-        self._file.write_text("[]")
+        directory.mkdir(exist_ok=True)
+        if not self._file.exists():
+            self._file.write_text("[]")
 
     @contextmanager
     def _jobs(self) -> Iterator[list[dict[str, str]]]:
@@ -47,11 +48,11 @@ class Cluster:
 
     def submit(self, script: str, hidden: int = 0) -> str:
         """Take a script in and return the job's number; it appears after it was asked for so many times."""
-        name = re.search(r"--job-name=(\S+)", Path(script).read_text())
+        name = re.search(r"(?:--job-name=|^#\$ -N )(\S+)", Path(script).read_text(), re.MULTILINE)
         assert name
         with self._jobs() as jobs:
             job_id = str(len(jobs) + 11)
-            jobs.append({"id": job_id, "name": name[1], "state": "PENDING", "hidden": "x" * hidden})
+            jobs.append({"id": job_id, "name": name[1], "state": "PENDING", "hidden": "x" * hidden, "script": script})
         return job_id
 
     def jobs(self) -> list[dict[str, str]]:
@@ -74,11 +75,18 @@ class Cluster:
                 if job["state"] == "PENDING" and chance.random() < 0.3:
                     job["state"] = "TIMEOUT"
 
+    def set_state(self, job_id: str, state: str) -> None:
+        """Say what became of a job, unless that was the end of it already."""
+        with self._jobs() as jobs:
+            for job in jobs:
+                if job["id"] == job_id and job["state"] in ("PENDING", "RUNNING"):
+                    job["state"] = state
+
     def cancel(self, ids: Sequence[str]) -> None:
         """End jobs."""
         with self._jobs() as jobs:
             for job in jobs:
-                if job["id"] in ids:
+                if job["id"] in ids and job["state"] in ("PENDING", "RUNNING"):
                     job["state"] = "CANCELLED"
 
 

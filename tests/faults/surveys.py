@@ -7,11 +7,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,38 @@ class Survey:
         root: where they lie.
         paths: relative to it.
         inputs: of each tomodir the sha256 of each of its files, before anything was run.
-        results: of each tomodir the sha256 of the volt.dat that CRMod makes of it without crh-batch.
+        results: of each tomodir the sha256 of what its last program makes of it without crh-batch.
+        result_files: which file that is, relative to the tomodir; mod/volt.dat where nothing is said.
+        times: of each tomodir the mtime of each of its inputs, in ns; not looked at if empty.
     """
 
     root: Path
     paths: tuple[str, ...]
     inputs: Mapping[str, Mapping[str, str]]
     results: Mapping[str, str]
+    result_files: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def copy(self, root: Path) -> Survey:
         """Copy the survey with whatever lies in it."""
         shutil.copytree(self.root, root, symlinks=True)
         return replace(self, root=root)
+
+
+def survey_of(root: Path, paths: tuple[str, ...], beside: Path, result_files: Mapping[str, str]) -> Survey:
+    """Describe tomodirs as they are now, with the results that were made in a copy beside them."""
+    return Survey(
+        root,
+        paths,
+        {path: tree_sums(root / path) for path in paths},
+        {path: tree_sums(beside / path)[result_files[path]] for path in paths},
+        result_files,
+        {path: _times(root / path) for path in paths},
+    )
+
+
+def _times(tomodir: Path) -> dict[str, int]:
+    return {str(path.relative_to(tomodir)): path.stat().st_mtime_ns for path in tomodir.rglob("*") if path.is_file()}
 
 
 def make_survey(root: Path, count: int, programs: Path) -> Survey:
@@ -63,7 +84,7 @@ def make_survey(root: Path, count: int, programs: Path) -> Survey:
         results[path] = tree_sums(beside)[RESULT]
         shutil.rmtree(beside)
     assert len(set(results.values())) == count, "each result tells which tomodir it belongs to"
-    return Survey(root, paths, inputs, results)
+    return Survey(root, paths, inputs, results, times={path: _times(root / path) for path in paths})
 
 
 def crh_argv(*arguments: str | Path) -> list[str]:
@@ -96,7 +117,8 @@ def names_in(root: Path) -> list[Named]:
     for batch in batches_in(root):
         lines = (batch / "items.jsonl").read_text().splitlines()
         paths = {item["id"]: item["path"] for item in map(json.loads, lines)}
-        for name in sorted((batch / "names").glob("*/*")):
+        # What begins with a dot is a name on its way; a client or pilot that died may leave it.
+        for name in sorted((batch / "names").glob("*/[!.]*")):
             match = _NAME.match(name.name)
             assert match, f"{name} is no name"
             target = os.readlink(name) if name.is_symlink() else name.read_text()
@@ -105,13 +127,13 @@ def names_in(root: Path) -> list[Named]:
     return found
 
 
-def events_in(batch: Path, token: str) -> list[dict[str, Any]]:
-    """Return the events of a session; every line but the last one must be whole."""
+def events_in(batch: Path, token: str, *, torn_lines: bool = False) -> list[dict[str, Any]]:
+    """Return the events of a session; every line but the last one must be whole, unless a write could fail."""
     first, *lines = (batch / "sessions" / f"{token}.crh").read_text().split("\n")
     assert json.loads(first)["session"] == token
     torn = lines.pop()
     assert not torn or not torn.endswith("}"), torn
-    return [json.loads(line) for line in lines]
+    return [json.loads(line) for line in lines if line.endswith("}") or not torn_lines]
 
 
 def sessions_in(batch: Path) -> list[str]:
@@ -122,6 +144,14 @@ def sessions_in(batch: Path) -> list[str]:
 # ------------------------------------------------------------------ what must hold
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong: ``inputs`` changed, a result ``lost`` or ``doubled``, a tomodir ``stuck``, something ``left``."""
+
+    kind: str
+    text: str
+
+
 def problems_of(survey: Survey, *, once: bool = False, replaces: bool = False) -> list[str]:
     """Return what is wrong with a survey in which everything should be finished and collected, once each.
 
@@ -129,59 +159,82 @@ def problems_of(survey: Survey, *, once: bool = False, replaces: bool = False) -
         once: nothing may have been tried twice either (no pilot died).
         replaces: results may have replaced old outputs.
     """
-    return [*_files(survey), *_left_over(survey, replaces=replaces), *_ledger(survey, once=once)]
+    return [problem.text for problem in sorted_problems(survey, once=once, replaces=replaces)]
 
 
-def _files(survey: Survey) -> Iterator[str]:
+def sorted_problems(survey: Survey, *, once: bool = False, replaces: bool = False) -> list[Problem]:
+    """Return the same, with its kind."""
+    named_of: dict[str, list[Named]] = {path: [] for path in survey.paths}
+    for named in names_in(survey.root):
+        named_of[named.path].append(named)
+    return [
+        *_files(survey, named_of),
+        *_left_over(survey, replaces=replaces),
+        *_ledger(survey, named_of, once=once),
+    ]
+
+
+def _files(survey: Survey, named_of: Mapping[str, list[Named]]) -> Iterator[Problem]:
     for path in survey.paths:
         tomodir = survey.root / path
         now = tree_sums(tomodir)
         for name, sha256 in survey.inputs[path].items():
             if now.get(name) != sha256:
-                yield f"{path}: the input {name} is {'changed' if name in now else 'gone'}"
-        if now.get(RESULT) != survey.results[path]:
-            yield f"{path}: {'another' if RESULT in now else 'no'} result"
+                yield Problem("inputs", f"{path}: the input {name} is {'changed' if name in now else 'gone'}")
+        for name, time_ns in survey.times.get(path, {}).items():
+            if name in now and (tomodir / name).stat().st_mtime_ns != time_ns:
+                yield Problem("inputs", f"{path}: the input {name} has another time")
+        result = survey.result_files.get(path, RESULT)
+        was_done = any(named.mark == "done" for named in named_of[path])
+        if result not in now:
+            yield Problem("lost" if was_done else "stuck", f"{path}: no result")
+        elif now[result] != survey.results[path]:
+            yield Problem("lost", f"{path}: another result")
 
 
-def _left_over(survey: Survey, *, replaces: bool) -> Iterator[str]:
+def _left_over(survey: Survey, *, replaces: bool) -> Iterator[Problem]:
     for place in survey.root.rglob("*"):
         if ".crh-batch" in place.parts:
             continue
         if place.name.endswith((".crh", ".part")) or place.name.startswith(".crh-"):
-            yield f"left over: {place.relative_to(survey.root)}"
+            yield Problem("left", f"left over: {place.relative_to(survey.root)}")
     for batch in (survey.root / ".crh-batch").iterdir():
         replaced = [str(file) for file in (batch / "replaced").rglob("*") if file.is_file()]
         if replaced and not replaces:
-            yield f"{batch.name}: an output was put in place over another one: {replaced}"
+            yield Problem("doubled", f"{batch.name}: an output was put in place over another one: {replaced}")
 
 
-def _ledger(survey: Survey, *, once: bool) -> Iterator[str]:
-    by_path: dict[str, list[Named]] = {path: [] for path in survey.paths}
-    for named in names_in(survey.root):
-        by_path[named.path].append(named)
-    for path, named_ones in by_path.items():
+def _ledger(survey: Survey, named_of: Mapping[str, list[Named]], *, once: bool) -> Iterator[Problem]:
+    for path, named_ones in named_of.items():
         marks = Counter(named.mark.split(".")[0] for named in named_ones)
         for mark in ("done", "collected"):
             if marks[mark] != 1:
-                yield f"{path}: {marks[mark]} names `{mark}` over all batches"
+                kind = "doubled" if marks[mark] else "stuck"
+                yield Problem(kind, f"{path}: {marks[mark]} names `{mark}` over all batches")
         if once and (marks["claim"] != 1 or marks["fail"]):
-            yield f"{path}: tried more than once: {[named.mark for named in named_ones]}"
+            yield Problem("doubled", f"{path}: tried more than once: {[named.mark for named in named_ones]}")
         for named in named_ones:
             if named.mark == "done":
                 yield from _provenance(survey, named)
 
 
-def _provenance(survey: Survey, done: Named) -> Iterator[str]:
+def _provenance(survey: Survey, done: Named) -> Iterator[Problem]:
     """Check that the result in the tomodir is the one that the name `done` speaks of."""
-    events = [event for event in events_in(done.batch, done.token) if event.get("id") == done.item_id]
+    events = [event for event in events_in(done.batch, done.token, torn_lines=True) if event.get("id") == done.item_id]
     finished = [event for event in events if event["event"] == "done"]
     if len(finished) != 1:
-        yield f"{done.path}: its session holds {len(finished)} records of it"
+        yield Problem(
+            "doubled" if finished else "lost", f"{done.path}: its session holds {len(finished)} records of it"
+        )
         return
-    written = json.loads((survey.root / done.path / "exe/crh.json").read_text())
+    try:
+        written = json.loads((survey.root / done.path / "exe/crh.json").read_text())
+    except FileNotFoundError:
+        yield Problem("stuck", f"{done.path}: no exe/crh.json")
+        return
     said = (written["batch"], written["id"], written["attempt"])
     if said != (done.batch.name, done.item_id, finished[0]["attempt"]):
-        yield f"{done.path}: exe/crh.json speaks of another attempt: {said}"
+        yield Problem("doubled", f"{done.path}: exe/crh.json speaks of another attempt: {said}")
 
 
 # ------------------------------------------------------------------ processes
@@ -197,6 +250,14 @@ def processes_of(place: Path) -> list[int]:
             if str(place).encode() in (entry / "cmdline").read_bytes() or _is_in(os.readlink(entry / "cwd"), place):
                 found.append(int(entry.name))
     return found
+
+
+def end_processes_of(place: Path) -> None:
+    """Kill whatever still runs for a directory."""
+    for pid in processes_of(place):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGKILL)
 
 
 def _is_in(directory: str, place: Path) -> bool:

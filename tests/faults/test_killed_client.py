@@ -14,6 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from conftest import Crh
 from faults.surveys import (
     Survey,
@@ -94,11 +96,13 @@ def _kill_at_moments(
     assert sum(at_work for at_work, _ in rounds) > KILLS / 3, "many moments lie before the command's end"
 
 
+@pytest.mark.long
 def test_submit_killed_at_25_moments(place: Path, programs: Path, crh: Crh) -> None:
     template = make_survey(place / "template", TOMODIRS, programs)
     _kill_at_moments(place, template, crh, SUBMIT, GO_ON)
 
 
+@pytest.mark.long
 def test_collect_killed_at_25_moments(place: Path, programs: Path, crh: Crh) -> None:
     template = make_survey(place / "template", TOMODIRS, programs)
     crh(*SUBMIT, "--wait", cwd=template.root)

@@ -79,6 +79,7 @@ def done_in(batch: Batch) -> int:
     return sum("done" in marks for marks in marks_of(batch).values())
 
 
+@pytest.mark.long
 def test_pilot_killed_at_25_moments(place: Path, programs: Path, crh: Crh) -> None:
     """After each kill its programs are dead and its scratch is gone at once; one more command finishes everything."""
     template = make_survey(place / "template", TOMODIRS, programs)

@@ -2,5 +2,5 @@
 
 Runs in the client: ``engine``, ``driver``, ``crew``, ``sizes``, ``naming``, ``page``. Runs in a job: ``worker`` with
 ``task`` and ``plugin``, and ``head``. Both read ``place``. Nothing here imports dask before it is used.
-docs/decisions/0029 says what is dask's part and what is not.
+docs/decisions/0027 says what is dask's part and what is not.
 """

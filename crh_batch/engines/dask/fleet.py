@@ -15,16 +15,17 @@ from crh_batch.engines.array import ArrayEngine, Other
 from crh_batch.engines.base import LOCAL
 from crh_batch.engines.dask.place import Place
 from crh_batch.engines.dask.sizes import Demand, Size, share_cores
-from crh_batch.engines.local import LocalEngine, record_process
+from crh_batch.engines.local import LocalEngine, group_argv, record_process
 from crh_batch.engines.pilots import cancel_jobs
 from crh_batch.errors import HostError, SchedulerError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.sharing import make_directories, share
 from crh_batch.ledger.submissions import Submission, record_intent
 from crh_batch.plan.arrays import ArrayRequest, ClassWork
 
 WORKER = "crh_batch.engines.dask.worker"
-# What a worker takes more than a pilot: 110 MB were measured, and threads' stacks come with a larger batch.
+# What a worker takes more than a pilot, with a margin: 65 MB in all were measured of one with a few tasks.
 WORKER_BYTES = 192 << 20
 
 
@@ -151,13 +152,15 @@ class LocalFleet:
             batch.paths, LOCAL, request.threads, 1, cores=request.cores, memory_bytes=request.memory_bytes
         )
         directory = os.path.join(batch.paths.logs, submission.token)
-        os.makedirs(directory, exist_ok=True)
+        make_directories(directory)
         argv = [sys.executable, "-m", WORKER, batch.paths.directory, "--driver", self._place.token]
         argv += ["--cores", str(request.cores), "--threads", str(request.threads), "--submission", submission.token]
         argv += ["--memory-mb", str(-(-request.memory_bytes // (1 << 20)))]
+        argv += group_argv(batch)
         if self._scratch:
             argv += [f"--scratch={self._scratch}"]
         with open(os.path.join(directory, "worker.out"), "ab") as log:
+            share(log.fileno(), directory)
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,

@@ -17,6 +17,7 @@ from crh_batch.engines.keep_going import profile_of
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.trust import trust_groups
 from crh_batch.pilot.job import surroundings
 from crh_batch.pilot.main import parser
 
@@ -26,6 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     reads = parser()
     reads.add_argument("--driver", required=True, help="the directory below dask/ that was made for this scheduler")
     parsed = reads.parse_args(arguments)
+    if parsed.share_group:
+        trust_groups(lambda root: (parsed.share_group,))
     try:
         return asyncio.run(_drive(os.path.abspath(parsed.batch), parsed.driver))
     except CrhBatchError as error:

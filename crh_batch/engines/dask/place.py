@@ -6,6 +6,7 @@ anything as the user. Job scripts name the directory by its token and hold nothi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from crh_batch.ledger import durable
 from crh_batch.ledger.identity import Verdict, Who, this_process, verdict_here
 from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.session import Job
+from crh_batch.ledger.sharing import make_directory
 
 _SECRETS = ("ca.pem", "cert.pem", "key.pem")
 
@@ -119,7 +121,9 @@ class Place:
     def make(cls, paths: BatchPaths, options: Options) -> Place:
         """Make a new one."""
         place = cls(paths, durable.random_word(10))
-        os.makedirs(paths.dask, mode=0o700, exist_ok=True)
+        # A group shares the batch, and nobody shares the key.
+        with contextlib.suppress(FileExistsError):
+            make_directory(paths.dask)
         os.mkdir(place.directory, 0o700)
         link_python(place.python)
         place._write("options.json", json.dumps(vars(options)).encode())

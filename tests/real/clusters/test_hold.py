@@ -14,24 +14,22 @@ from crh_batch.demo import TomodirSpec, write_tomodir
 from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.session import list_sessions, read_header
 from crh_batch.ledger.submissions import read_submissions
+from gate import Gate
 
 
 @pytest.fixture
-def gate(tmp_path: Path, programs: Path) -> Iterator[Path]:
-    """A file that CRMod waits for, for a survey of four tomodirs in ``survey``; one pilot runs at a time."""
-    gate, survey = tmp_path / "gate", tmp_path / "survey"
+def gate(tmp_path: Path, programs: Path) -> Iterator[Gate]:
+    """A gate that is closed, for a survey of four tomodirs in ``survey``; one pilot runs at a time."""
+    gate, survey = Gate(tmp_path / "gate", programs), tmp_path / "survey"
     for number in range(4):
         write_tomodir(survey / f"td{number}", TomodirSpec(dims="2D", inversion=False))
-    script = tmp_path / "gated-crmod"
-    script.write_text(f"#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.1; done\nexec {programs}/CRMod_stable\n")
-    script.chmod(0o755)
-    (survey / "crh-batch.toml").write_text(f'crmod = "{script}"\n')
+    (survey / "crh-batch.toml").write_text(gate.profile)
     yield gate
-    gate.touch()
+    gate.open()
 
 
 def test_held_batch_lets_run_what_runs_and_begins_nothing(
-    cluster: Cluster, tmp_path: Path, crh: Crh, gate: Path
+    cluster: Cluster, tmp_path: Path, crh: Crh, gate: Gate
 ) -> None:
     """A job that starts into a held batch leaves at once; release and submit bring the rest on."""
     survey = tmp_path / "survey"
@@ -47,8 +45,8 @@ def test_held_batch_lets_run_what_runs_and_begins_nothing(
     run("submit")
     batch = Batch(batches_of(str(survey))[-1])
     wait_until("one runs", lambda: counts().get("running") == 1, timeout_s=40)
-    assert "1 that run go on" in run("hold")
-    gate.touch()
+    assert "1 that runs goes on" in run("hold")
+    gate.open()
     assert "3 held" in run("wait", "--timeout", "60", code=1)
     assert counts() == {"done": 1, "held": 3}
     (first,) = read_submissions(batch.paths)

@@ -16,9 +16,11 @@ from clusters.cluster import Cluster
 from conftest import ON_ANOTHER_HOST, Crh, tree_sums, wait_until
 from crh_batch.demo import TomodirSpec, write_demo, write_tomodir
 from crh_batch.ledger.batch import Batch, batches_of
+from crh_batch.ledger.lost import open_claims
 from crh_batch.ledger.names import parse_name
 from crh_batch.ledger.session import list_sessions, read_header
 from crh_batch.ledger.submissions import read_submissions
+from gate import Gate
 
 # Made by the run, or by crh-batch beside the tomodirs.
 STATE = (".crh-batch",)
@@ -42,6 +44,17 @@ def survey(tmp_path: Path) -> Iterator[Path]:
     directory = tmp_path / "survey"
     directory.mkdir()
     yield directory
+
+
+@pytest.fixture
+def gate(tmp_path: Path, programs: Path) -> Gate:
+    """The programs behind a gate that is still closed."""
+    return Gate(tmp_path / "gate", programs)
+
+
+def wait_for_claims(survey: Path, count: int) -> None:
+    """Wait until pilots have claimed so many tomodirs; they keep them as long as the gate is closed."""
+    wait_until(f"{count} tomodirs are claimed", lambda: len(open_claims(newest(survey))) >= count)
 
 
 def status(crh: Crh, cwd: Path) -> dict[str, Any]:
@@ -119,30 +132,36 @@ def test_names_that_a_shell_would_read_run_right(cluster: Cluster, tmp_path: Pat
     assert status(crh, survey)["complete"]
 
 
-def test_cancelled_array_is_finished_by_one_more_command(any_cluster: Cluster, survey: Path, crh: Crh) -> None:
+def test_cancelled_array_is_finished_by_one_more_command(
+    any_cluster: Cluster, survey: Path, crh: Crh, gate: Gate
+) -> None:
     """scancel or qdel of a running array: the pilots record how far they came, and submit goes on from there."""
     write_demo(survey / "demo", 8)
+    (survey / "crh-batch.toml").write_text(gate.profile)
     crh("submit", cwd=survey, local=False)
-    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    wait_for_claims(survey, 2)
     for submission in read_submissions(newest(survey).paths):
         any_cluster.cancel(submission.job_id)
         any_cluster.wait_for_end(submission.job_id)
     assert not status(crh, survey)["complete"]
+    gate.open()
     crh("submit", "--wait", "--collect", cwd=survey, local=False)
     answer = status(crh, survey)
     assert answer["counts"]["collected"] == 8
     assert len(done_names(newest(survey))) == 8
 
 
-def test_killed_pilots_are_found_out_by_the_scheduler(any_cluster: Cluster, survey: Path, crh: Crh) -> None:
+def test_killed_pilots_are_found_out_by_the_scheduler(any_cluster: Cluster, survey: Path, crh: Crh, gate: Gate) -> None:
     """SIGKILL leaves no word behind, and a login node can't see a node's processes.
 
     1. Pilots run; each has a claim. 2. They are killed. 3. The scheduler ends their jobs. 4. A client of another
     host asks it: the jobs have ended, so the claims are lost, and ready again.
     """
     write_demo(survey / "demo", 4)
+    (survey / "crh-batch.toml").write_text(gate.profile)
     crh("submit", cwd=survey, local=False)
-    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    # One for each width at least.
+    wait_for_claims(survey, 2)
     batch = newest(survey)
     for token in list_sessions(batch.paths):
         header = read_header(batch.paths, token)
@@ -150,6 +169,7 @@ def test_killed_pilots_are_found_out_by_the_scheduler(any_cluster: Cluster, surv
             os.kill(header.who.pid, signal.SIGKILL)
     for submission in read_submissions(batch.paths):
         any_cluster.wait_for_end(submission.job_id)
+    gate.open()
     crh("submit", "--wait", "--collect", cwd=survey, local=False, prefix=elsewhere(any_cluster))
     claims = done_names(batch)
     assert len(claims) == 4
@@ -200,30 +220,36 @@ def test_submitting_twice_leaves_the_living_alone_and_adds_what_is_new(
     assert all(set(done_names(batch).values()) == {1} for batch in batches), "each ran once"
 
 
-def test_requeued_job_recovers_its_own_former_claims(cluster: Cluster, survey: Path, crh: Crh) -> None:
+def test_requeued_job_recovers_its_own_former_claims(cluster: Cluster, survey: Path, crh: Crh, gate: Gate) -> None:
     write_demo(survey / "demo", 4)
     directives = [cluster.requeue_directive] if cluster.requeue_directive else []
-    (survey / "crh-batch.toml").write_text(f"extra_directives = {json.dumps(directives)}\nmax_pilots = 1\n")
+    (survey / "crh-batch.toml").write_text(
+        f"extra_directives = {json.dumps(directives)}\nmax_pilots = 1\n{gate.profile}"
+    )
     crh("submit", cwd=survey, local=False)
-    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    wait_for_claims(survey, 2)
     for submission in read_submissions(newest(survey).paths):
         cluster.requeue(submission.job_id, 0)
+    gate.open()
     crh("submit", "--wait", "--collect", cwd=survey, local=False)
     answer = status(crh, survey)
     assert answer["counts"]["collected"] == 4
     assert len(done_names(newest(survey))) == 4
 
 
-def test_node_that_dies_costs_the_attempts_on_it_and_no_more(cluster: Cluster, survey: Path, crh: Crh) -> None:
+def test_node_that_dies_costs_the_attempts_on_it_and_no_more(
+    cluster: Cluster, survey: Path, crh: Crh, gate: Gate
+) -> None:
     """A pilot runs, its node dies, the scheduler puts the job back: its second life knows what the first one had."""
     write_demo(survey / "demo", 6)
     directives = [cluster.requeue_directive] if cluster.requeue_directive else []
-    (survey / "crh-batch.toml").write_text(f"extra_directives = {json.dumps(directives)}\n")
+    (survey / "crh-batch.toml").write_text(f"extra_directives = {json.dumps(directives)}\n{gate.profile}")
     crh("submit", cwd=survey, local=False)
-    wait_until("something runs", lambda: status(crh, survey)["counts"]["running"])
+    wait_for_claims(survey, 2)
     (wide,) = [one for one in read_submissions(newest(survey).paths) if one.threads == 4]
     node = cluster.wait_until(lambda: cluster.node_of(wide.job_id), 30, "the wide array runs")
     cluster.lose_node(node)
+    gate.open()
     crh("submit", "--wait", "--collect", cwd=survey, local=False, prefix=elsewhere(cluster))
     batch = newest(survey)
     claims = done_names(batch)

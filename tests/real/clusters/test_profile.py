@@ -65,7 +65,7 @@ def test_profile_when_it_was_made_by_init_then_its_trial_is_fine_and_a_broken_on
     assert found["ok"], found["findings"]
     texts = {one["subject"]: one["text"] for one in found["findings"]}
     assert re.fullmatch(r"two jobs, on (n\d) and (?!\1)n\d", texts["nodes"])
-    assert "12 exclusive names" in texts["names"] and "none twice" in texts["names"]
+    assert "150 tried by 2 jobs at once" in texts["names"] and "none twice" in texts["names"]
     assert "there and back" in texts["filesystem"]
     assert texts["CRMod"] == texts["CRTomo"] == "starts, with 2 threads"
     for job in found["jobs"]:

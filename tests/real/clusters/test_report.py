@@ -16,6 +16,7 @@ from conftest import Crh, wait_until
 from crh_batch.demo import TomodirSpec, write_demo, write_tomodir
 from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.submissions import Submission, read_submissions
+from gate import Gate
 
 
 @pytest.fixture
@@ -26,15 +27,12 @@ def survey(tmp_path: Path, programs: Path) -> Path:
 
 
 @pytest.fixture
-def gate(survey: Path, tmp_path: Path, programs: Path) -> Iterator[Path]:
-    """A file that CRMod waits for."""
-    gate = tmp_path / "gate"
-    script = tmp_path / "gated-crmod"
-    script.write_text(f"#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.1; done\nexec {programs}/CRMod_stable\n")
-    script.chmod(0o755)
-    (survey / "crh-batch.toml").write_text(f'crmod = "{script}"\n')
+def gate(survey: Path, tmp_path: Path, programs: Path) -> Iterator[Gate]:
+    """A gate that is closed, for the programs of the survey."""
+    gate = Gate(tmp_path / "gate", programs)
+    (survey / "crh-batch.toml").write_text(gate.profile)
     yield gate
-    gate.touch()
+    gate.open()
 
 
 def report(crh: Crh, survey: Path) -> dict[str, Any]:
@@ -94,7 +92,7 @@ def test_report_holds_use_against_what_was_asked_for(any_cluster: Cluster, surve
 
 
 def test_report_when_a_job_was_put_back_then_both_of_its_lives_count(
-    cluster: Cluster, survey: Path, crh: Crh, gate: Path
+    cluster: Cluster, survey: Path, crh: Crh, gate: Gate
 ) -> None:
     write_tomodir(survey / "td", TomodirSpec(dims="2D", inversion=False))
     if cluster.requeue_directive:
@@ -109,7 +107,7 @@ def test_report_when_a_job_was_put_back_then_both_of_its_lives_count(
     wait_until("it runs", lambda: counts()["running"], timeout_s=40)
     cluster.requeue(submission.job_id, 0)
     wait_until("both lives have begun", lambda: report(crh, survey)["pilots"] == 2, timeout_s=90)
-    gate.touch()
+    gate.open()
     crh("wait", "--timeout", "60", cwd=survey, local=False)
     cluster.wait_for_end(submission.job_id)
     cluster.wait_until(

@@ -1,13 +1,15 @@
 """Sixty tomodirs through everything that a month on a cluster brings, with the results of an undisturbed run.
 
 On the way: a node dies with its jobs, a job is put back into the queue, tasks are cancelled, jobs have two minutes of
-which pilots use the first half minute, and one tomodir takes more memory than its job was given.
+which pilots use the first twenty seconds, and one tomodir takes more memory than its job was given. Until all that has
+happened the programs wait behind a gate, so that there is somebody whom it can happen to.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.lost import open_claims
 from crh_batch.ledger.names import parse_name
 from crh_batch.ledger.session import list_sessions, read_events
+from gate import Gate
 
 TOMODIRS = 60
 # One of them needs more memory than PROFILE's jobs have.
@@ -35,11 +38,12 @@ HUNGRY = TomodirSpec(dims="2.5D", electrodes=64, cells_per_spacing=4, layers=14,
 ROUNDS = 4
 # They hold times of day and of processors.
 NOT_THE_SAME_TWICE = ("run.ctr", "crh.json", "crh.inversion.out", "crh.modelling.out")
-# 2 minutes are Slurm's time limit; a pilot that has 90 s notice stops claiming after 30 s, and claims are short.
+# 2 minutes are Slurm's shortest time limit; a pilot that has 100 s notice stops claiming after 20 s.
+CLAIMING_S = 20
 PROFILE = """
 partition = "work"
 time_minutes = 2
-warn_s = 90
+warn_s = 100
 max_pilots = 4
 """
 
@@ -77,22 +81,34 @@ def job_at_work(cluster: Cluster, survey: Path) -> str:
     return str(wait_until("a pilot works", at_work, timeout_s=60))
 
 
+def wait_for_the_signal(survey: Path) -> None:
+    """Wait until a pilot that has a claim is older than its job's warning signal."""
+
+    def was_told() -> bool:
+        began = [claim.header.started for claim in open_claims(newest(survey)) if claim.header]
+        return any(time.time() > one + CLAIMING_S + 2 for one in began)
+
+    wait_until("a pilot with a claim was told to end", was_told, timeout_s=90)
+
+
 def is_complete(crh: Crh, survey: Path) -> bool:
     return bool(json.loads(crh("status", "--json", cwd=survey, local=False, code=None).stdout)["complete"])
 
 
-def test_sixty_tomodirs_survive_a_rough_month(rough: Rough, tmp_path: Path, crh: Crh) -> None:
-    cluster = rough.cluster
+def test_sixty_tomodirs_survive_a_rough_month(rough: Rough, tmp_path: Path, crh: Crh, programs: Path) -> None:
+    cluster, gate = rough.cluster, Gate(tmp_path / "gate", programs)
     calm, survey = tmp_path / "calm", tmp_path / "survey"
     write_survey(calm)
     shutil.copytree(calm, survey)
-    (survey / "crh-batch.toml").write_text(PROFILE + rough.profile)
+    (survey / "crh-batch.toml").write_text(PROFILE + rough.profile + gate.profile)
     inputs = tree_sums(survey)
 
     crh("submit", "--keep-going", cwd=survey, local=False)
     cluster.lose_node(cluster.node_of(job_at_work(cluster, survey)))
     cluster.requeue(job_at_work(cluster, survey), 0)
     cluster.cancel(job_at_work(cluster, survey))
+    wait_for_the_signal(survey)
+    gate.open()
 
     for _ in range(ROUNDS):
         crh("submit", "--keep-going", "--wait", "--collect", cwd=survey, local=False, timeout_s=280, code=None)

@@ -20,6 +20,7 @@ import pytest
 
 from conftest import Crh, skip_or_fail, tree_sums, wait_until
 from crh_batch.demo import TomodirSpec, write_demo, write_small_models, write_tomodir
+from gate import Gate
 
 COUNT_KEYS = ("ready", "running", "done", "failed", "held", "waiting", "collected")
 ROW_KEYS = {"path", "state", "attempt", "stage", "iteration", "rms", "host", "error"}
@@ -59,13 +60,10 @@ def is_modelled(root: Path, number: int) -> bool:
     return (root / model(number) / "mod/volt.dat").exists()
 
 
-def gated_crmod(root: Path, directory: Path, programs: Path) -> Path:
-    """Have a survey use a CRMod that waits for a file; return that file."""
-    gate = directory / "gate"
-    script = directory / "gated-crmod"
-    script.write_text(f"#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.02; done\nexec {programs}/CRMod_stable\n")
-    script.chmod(0o755)
-    (root / "crh-batch.toml").write_text(f'crmod = "{script}"\n')
+def gated(root: Path, directory: Path, programs: Path) -> Gate:
+    """Have a survey use programs behind a gate, which is closed."""
+    gate = Gate(directory / "gate", programs)
+    (root / "crh-batch.toml").write_text(gate.profile)
     return gate
 
 
@@ -213,13 +211,13 @@ def test_run_does_it_in_one_go_and_a_second_time_nothing(models: Path, crh: Crh,
 def test_collect_follow_collects_as_tomodirs_finish(
     models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path
 ) -> None:
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j2", cwd=models)
     argv = [sys.executable, "-m", "crh_batch", "collect", "--follow"]
     following = subprocess.Popen(argv, cwd=models, stderr=subprocess.PIPE, text=True)
     time.sleep(0.5)
     assert following.poll() is None
-    gate.touch()
+    gate.open()
     _, said = following.communicate(timeout=60)
     assert following.returncode == 0, said
     assert all(is_modelled(models, number) for number in range(6))
@@ -278,7 +276,7 @@ def test_list_from_standard_input(models: Path, crh: Crh, scratch: Path) -> None
 
 def test_cancel_of_one_and_of_all(models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path) -> None:
     """A ready one, a running one, then everything: programs end, .crh files go, finished results stay."""
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j1", cwd=models)
     wait_until("one runs", lambda: counts(crh, models).get("running"))
     running = crh("status", "--list", "running", cwd=models).stdout.split()[0]
@@ -299,7 +297,7 @@ def test_cancel_of_one_and_of_all(models: Path, tmp_path: Path, crh: Crh, progra
     assert not [number for number in range(6) if is_modelled(models, number)]
     wait_until("scratch is empty", lambda: not any(scratch.iterdir()))
 
-    gate.touch()
+    gate.open()
     said = crh("retry", "--engine", "local", cwd=models)
     assert "6 failed tomodirs are ready again" in said.stderr
     crh("wait", cwd=models)
@@ -314,7 +312,7 @@ def test_retry_failed_takes_up_what_failed(demo: Path, crh: Crh, scratch: Path) 
     crh("run", broken, cwd=demo, code=1)
     assert "hasn't changed since" in crh("submit", "--engine", "local", broken, cwd=demo).stderr
     said = crh("retry", "--failed", "--engine", "local", broken, cwd=demo)
-    assert "1 failed tomodirs are ready again" in said.stderr
+    assert "1 failed tomodir is ready again" in said.stderr
     crh("wait", cwd=demo, code=1)
     history = read(crh("show", "--json", broken, cwd=demo, code=1))
     assert [event["attempt"] for event in history["events"] if event["event"] == "fail"] == [1, 2]
@@ -329,14 +327,14 @@ def test_retry_failed_takes_up_what_failed(demo: Path, crh: Crh, scratch: Path) 
 def test_retry_lost_takes_up_what_a_dead_pilot_had(
     models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path
 ) -> None:
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j2", cwd=models)
     wait_until("two run", lambda: counts(crh, models).get("running", 0) >= 2)
     kill_pilot(only_batch(models))
     assert "no pilot" in crh("status", cwd=models).stderr
     crh("wait", cwd=models, code=3)
 
-    gate.touch()
+    gate.open()
     said = crh("retry", "--lost", "--engine", "local", cwd=models)
     assert re.search(r"[2-6] whose pilots are dead are ready again", said.stderr)
     crh("wait", cwd=models)
@@ -362,12 +360,12 @@ def test_missing_program_is_said_before_anything_is_begun(models: Path, crh: Crh
 def test_program_that_vanishes_after_submit_stops_the_pilot_and_no_tomodir_is_charged(
     models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path
 ) -> None:
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j1", cwd=models)
     wait_until("one runs", lambda: counts(crh, models).get("running"))
     (frozen,) = (only_batch(models) / "bin").glob("CRMod-*")
     frozen.rename(tmp_path / "away")
-    gate.touch()
+    gate.open()
 
     said = crh("wait", cwd=models, code=3)
     assert "no pilot is left" in said.stderr
@@ -402,7 +400,7 @@ def test_program_that_lacks_a_library_stops_the_pilot_and_no_tomodir_is_charged(
 
 def test_submit_again_goes_on_by_itself(models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path) -> None:
     """What lives is left alone, what is new is a new batch, what a dead pilot left is run again."""
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j1", "--match", "td0000[012]", cwd=models)
     first = only_batch(models)
     pid = pilot_pid(first)
@@ -416,7 +414,7 @@ def test_submit_again_goes_on_by_itself(models: Path, tmp_path: Path, crh: Crh, 
     wait_until("it runs", lambda: counts(crh, models).get("running"))
     for batch in batches:
         kill_pilot(batch)
-    gate.touch()
+    gate.open()
 
     crh("run", "-j2", cwd=models)
     assert all(is_modelled(models, number) for number in range(6))
@@ -444,13 +442,13 @@ def test_tree_that_is_moved_under_a_pilot_goes_on_where_it_is_now(
     models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path
 ) -> None:
     """The pilot finds its batch gone and ends; nothing is written to the old place."""
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j1", cwd=models)
     wait_until("one runs", lambda: counts(crh, models).get("running"))
     pid = pilot_pid(only_batch(models))
     moved = tmp_path / "elsewhere"
     models.rename(moved)
-    gate.touch()
+    gate.open()
     wait_until("the pilot has ended", lambda: has_ended(pid))
     assert not models.exists()
 
@@ -463,12 +461,12 @@ def test_copied_tree_does_not_disturb_the_original(
     models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path
 ) -> None:
     """A copy made while the original runs has a ledger of its own, whose pilot seems to live; both finish."""
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     crh("submit", "--engine", "local", "-j1", cwd=models)
     wait_until("one runs", lambda: counts(crh, models).get("running"))
     copy = tmp_path / "copy"
     shutil.copytree(models, copy, symlinks=True)
-    gate.touch()
+    gate.open()
     crh("wait", cwd=models)
     crh("collect", cwd=models)
     assert all(is_modelled(models, number) for number in range(6))
@@ -570,7 +568,7 @@ def test_interrupted_run_ends_its_programs_and_goes_on_from_there(
     models: Path, tmp_path: Path, crh: Crh, programs: Path, scratch: Path
 ) -> None:
     """Ctrl-C: the client, its pilot and the programs end; the same command does the rest."""
-    gate = gated_crmod(models, tmp_path, programs)
+    gate = gated(models, tmp_path, programs)
     argv = [sys.executable, "-m", "crh_batch", "run", "-j2"]
     running = subprocess.Popen(argv, cwd=models, stderr=subprocess.PIPE, text=True)
     wait_until("two run", lambda: models.glob(".crh-batch/*/items.jsonl") and _claims(models) >= 2)
@@ -582,7 +580,7 @@ def test_interrupted_run_ends_its_programs_and_goes_on_from_there(
     wait_until("the pilot has ended", lambda: has_ended(pid), timeout_s=15)
     wait_until("scratch is empty", lambda: not any(scratch.iterdir()))
 
-    gate.touch()
+    gate.open()
     crh("run", "-j2", cwd=models)
     assert all(is_modelled(models, number) for number in range(6))
 

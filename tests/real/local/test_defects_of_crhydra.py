@@ -432,7 +432,7 @@ def test_12_pack_that_points_into_another_tomodir_is_refused(
     before = {model: tree_sums(model) for model in models}
 
     refused = crh("collect", cwd=root, code=1)
-    assert "1 results put in place" in refused.stderr
+    assert "1 result put in place" in refused.stderr
     assert "td00000" in refused.stderr
     assert tree_sums(models[0]) == before[models[0]]
     assert kept(models[1], before[models[1]])

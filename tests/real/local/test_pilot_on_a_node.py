@@ -175,6 +175,17 @@ def test_memory_when_somebody_kills_a_program_then_it_is_a_crash(survey: Path, c
 
 
 @pytest.mark.timeout(120)
+def test_node_when_everything_fails_on_it_then_the_pilot_leaves_and_spares_the_rest(survey: Path, crh: Crh) -> None:
+    hinder(survey, "ulimit -c 0; kill -SEGV $$", charged_attempts=8)
+    register(survey)
+    done = crh("pilot", newest(survey).paths.directory, "--cores", "1", cwd=survey, code=None)
+    assert "10 attempts in a row failed on this node" in done.stderr
+    assert done.returncode == 3
+    # What was claimed ahead by then fails, too; of 16 attempts that they had the rest is left.
+    assert 10 <= len(events(survey, "fail")) <= 12
+
+
+@pytest.mark.timeout(120)
 def test_time_when_an_attempt_takes_longer_than_it_may_then_it_is_ended_and_has_failed(survey: Path, crh: Crh) -> None:
     hinder(survey, "exec sleep 600")
     crh("run", "-j2", "--yes", "--max-time", "0.02", cwd=survey, code=1)

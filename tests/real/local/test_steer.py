@@ -95,8 +95,8 @@ def test_hold_of_all_then_what_runs_ends_and_pilots_leave_until_released(survey:
     survey.crh("submit", "--engine", "local", "-j1")
     survey.wait_for(running=1, ready=5)
     said = survey.crh("hold").stderr
-    assert "6 tomodirs held; 5 in all" in said
-    assert "1 that run go on" in said
+    assert "6 tomodirs held\n" in said
+    assert "1 that runs goes on" in said
     assert survey.counts() == {"running": 1, "held": 5}
     survey.go_on_all()
     waited = survey.crh("wait", code=1).stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from conftest import Crh, tree_sums, wait_until
 from crh_batch.demo import write_time_lapse
 from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.session import holder_of, read_events
+from gate import Gate
 
 # What a run by hand doesn't leave, or differently each time: process ids, our own files.
 OURS = ("crh.json", "crh.modelling.out", "crh.modelling.err", "crh.inversion.out", "crh.inversion.err")
@@ -89,13 +89,10 @@ def start_pilot(batch: Batch, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def gated(root: Path, directory: Path, programs: Path) -> Path:
-    """Have a survey use a CRTomo that waits for a file; return that file."""
-    gate = directory / "gate"
-    script = directory / "gated-crtomo"
-    script.write_text(f"#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.02; done\nexec {programs}/CRTomo_stable\n")
-    script.chmod(0o755)
-    (root / "crh-batch.toml").write_text(f'crtomo = "{script}"\n')
+def gated(root: Path, directory: Path, programs: Path) -> Gate:
+    """Have a survey use programs behind a gate, which is closed."""
+    gate = Gate(directory / "gate", programs)
+    (root / "crh-batch.toml").write_text(gate.profile)
     return gate
 
 
@@ -204,12 +201,12 @@ def test_pilots_when_six_wait_for_one_then_three_share_them_as_soon_as_it_is_don
     pilots = [start_pilot(batch, "--cores", "1") for _ in range(2)]
     wait_until("somebody runs time0", lambda: counts(crh, root) == {"running": 1, "waiting": 6}, pause_s=0.2)
     assert [pilot.poll() for pilot in pilots] == [None, None], "they have nothing to do, and stay"
-    gate.touch()
+    gate.open()
     wait_until("time0 is done", lambda: os.path.lexists(batch.paths.name(0, "done")))
     # They look again after some seconds, and these runs are short.
-    gate.unlink()
+    gate.close()
     wait_until("all three have work", lambda: len(holders(batch)) == 3, pause_s=0.2)
-    gate.touch()
+    gate.open()
     for pilot in pilots:
         assert pilot.wait(60) == 0
     wait_until("all is done", lambda: counts(crh, root) == {"done": 7}, pause_s=0.2)
@@ -229,16 +226,16 @@ def test_pilot_when_killed_in_the_chain_then_the_next_one_goes_on_from_the_packs
     crh: Crh, survey: Path, tmp_path: Path, programs: Path
 ) -> None:
     gate = gated(survey, tmp_path, programs)
-    gate.touch()
+    gate.open()
     crh("submit", "-j", "1", cwd=survey)
     batch = newest(survey)
     wait_until("time0 is done", lambda: os.path.lexists(batch.paths.name(0, "done")))
-    gate.unlink()
+    gate.close()
     kill_pilot(batch)
     finished = sum(os.path.lexists(batch.paths.name(number, "done")) for number in range(5))
     assert 1 <= finished < 5
     assert not (survey / "time0" / LAST).exists(), "nothing is collected yet"
-    gate.touch()
+    gate.open()
     crh("run", "-j", "2", cwd=survey)
     assert {f"time{n}": results_in(survey / f"time{n}") for n in range(5)} == expected(tmp_path, programs, 5)
 
@@ -291,15 +288,16 @@ def test_submit_when_an_older_batch_has_the_source_then_it_waits_for_its_collect
     assert {f"time{n}": results_in(survey / f"time{n}") for n in range(5)} == expected(tmp_path, programs, 5)
 
 
-def test_cancel_and_hold_when_one_waits_then_it_is_given_up_or_held(crh: Crh, survey: Path, tmp_path: Path) -> None:
-    gate = gated(survey, tmp_path, Path(shutil.which("CRTomo_stable") or "/nowhere"))
+def test_cancel_and_hold_when_one_waits_then_it_is_given_up_or_held(
+    crh: Crh, survey: Path, tmp_path: Path, programs: Path
+) -> None:
+    gated(survey, tmp_path, programs)
     batch = register_only(crh, survey)
     crh("cancel", "time4", cwd=survey)
     assert counts(crh, survey)["failed"] == 1
     crh("hold", "time3", cwd=survey)
     found = counts(crh, survey)
     assert (found["held"], found["waiting"]) == (1, 2)
-    assert not gate.exists()
     assert len(batch.items) == 5
 
 
@@ -307,15 +305,15 @@ def test_pilot_when_the_pack_is_gone_and_the_source_collected_then_the_tomodir_s
     crh: Crh, survey: Path, tmp_path: Path, programs: Path
 ) -> None:
     gate = gated(survey, tmp_path, programs)
-    gate.touch()
+    gate.open()
     crh("submit", "-j", "1", cwd=survey)
     batch = newest(survey)
     wait_until("time0 is done", lambda: os.path.lexists(batch.paths.name(0, "done")))
-    gate.unlink()
+    gate.close()
     kill_pilot(batch)
     crh("collect", cwd=survey, code=None)
     for pack in Path(batch.paths.packs).iterdir():
         pack.unlink()
-    gate.touch()
+    gate.open()
     crh("run", "-j", "1", cwd=survey)
     assert {f"time{n}": results_in(survey / f"time{n}") for n in range(5)} == expected(tmp_path, programs, 5)

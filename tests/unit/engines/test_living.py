@@ -266,3 +266,25 @@ def test_ran_out_of_memory_when_the_scheduler_says_so_of_an_ended_job_then_yes(
     said_of = dataclasses.replace(row(state), out_of_memory=starved)
     assert Living([said_of], NOTHING).ran_out_of_memory(header()) is expected
     assert not Living([said_of], NOTHING).ran_out_of_memory(header("4"))
+
+
+@pytest.mark.parametrize(("uid", "forgotten"), [(os.geteuid(), True), (os.geteuid() + 1, False), (None, True)])
+def test_look_when_nothing_is_told_of_another_users_job_then_it_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int | None, forgotten: bool
+) -> None:
+    """Slurm's PrivateData and qstat -u keep them to themselves."""
+    batch = make_batch(tmp_path, 1)
+    submission = record_submitted(batch.paths, record_intent(batch.paths, "slurm", 1, 3), "77")
+    path = Path(batch.paths.submissions)
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    lines[0] = {
+        **{key: value for key, value in lines[0].items() if key != "uid"},
+        **({} if uid is None else {"uid": uid}),
+    }
+    path.write_bytes(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    host = ToldHost(squeue=said(), sacct=SACCT_OFF)
+    now = 1000.0
+    monkeypatch.setattr("crh_batch.engines.living.time.monotonic", lambda: now)
+    look(batch, host)
+    now += FORGOTTEN_AFTER_S + 1
+    assert look(batch, host).submission(submission) is (DEAD if forgotten else UNKNOWN)

@@ -1,4 +1,4 @@
-"""Making a batch of tomodirs that take results of others."""
+"""Making a batch: of tomodirs that take results of others, and beside other clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import pytest
 
 from crh_batch.demo import TomodirSpec, write_tomodir
 from crh_batch.engines.new_batch import Made, make_batch
-from crh_batch.ledger.identity import this_process
+from crh_batch.errors import Busy
+from crh_batch.ledger.batch import Batch
+from crh_batch.ledger.custody import custody_of
+from crh_batch.ledger.identity import Verdict, this_process
+from crh_batch.ledger.items import write_items
 from crh_batch.ledger.registration import register
 from crh_batch.plan.dependencies import link
 from crh_batch.plan.survey import Survey, examine
@@ -59,3 +63,36 @@ def test_make_batch_when_somebody_else_got_the_source_then_what_takes_its_result
     assert "takes a result of time1" in dict(made.waiting)["time2"]
     registered = sorted(name for name in os.listdir(tmp_path) if name.endswith(".crh"))
     assert registered == ["alone.crh", "time0.crh", "time1.crh"]
+
+
+def directory_of(survey: Survey) -> str:
+    """The one batch that is being made."""
+    state = os.path.join(survey.root, ".crh-batch")
+    (name,) = os.listdir(state)
+    return os.path.join(state, name)
+
+
+def test_make_batch_when_it_registers_then_it_has_custody_until_all_is_there(survey: Survey) -> None:
+    """Whoever meets one of its .crh files can find out whether it lives."""
+    seen: list[Verdict | None] = []
+
+    def look(done: int, total: int) -> None:
+        seen.append(custody_of(Batch(directory_of(survey))).verdict())
+
+    made = make_batch(survey.root, survey.planned, Profile(), lambda batch: look(0, 0), look)
+    assert seen == [Verdict.ALIVE] * (len(survey.planned) + 1)
+    assert made.batch is not None
+    assert custody_of(made.batch).verdict() is None
+
+
+def test_make_batch_when_another_client_took_it_over_meanwhile_then_it_stops_and_starts_nothing(survey: Survey) -> None:
+    started: list[Batch] = []
+
+    def close_it(done: int, total: int) -> None:
+        if done == 1:
+            assert write_items(Batch(directory_of(survey)).paths, [])
+
+    with pytest.raises(Busy, match="another client took it over"):
+        make_batch(survey.root, survey.planned, Profile(), started.append, close_it)
+    assert started == []
+    assert os.path.getsize(os.path.join(directory_of(survey), "items.jsonl")) == 0

@@ -11,7 +11,7 @@ import pytest
 
 from crh_batch.engines.pilots import end_pilots, send_again, settle_intents
 from crh_batch.engines.sending import script_path, write_script
-from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
+from crh_batch.errors import HostError, MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import start_ticks, this_process
@@ -264,3 +264,18 @@ def test_end_pilots_when_the_number_is_another_processs_by_now_then_that_one_is_
     finally:
         child.kill()
         child.wait()
+
+
+def test_end_pilots_when_a_pilot_of_this_machine_is_another_users_then_says_whom_to_ask(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = dataclasses.replace(this_process(), user="anna")
+    record_started(batch.paths, record_intent(batch.paths, "local", 0, 1), anna)
+
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("crh_batch.engines.pilots.os.kill", kill)
+    with pytest.raises(HostError, match="anna") as caught:
+        end_pilots(batch, ToldHost())
+    assert "Ask anna" in caught.value.next_step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from crh_batch.engines.steer import Retried, cancel, hold, release, retry
 from crh_batch.engines.target import Target
 from crh_batch.errors import Busy, SchedulerError
+from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
@@ -157,6 +159,27 @@ def test_hold_when_some_are_meant_then_only_they(batch: Batch) -> None:
     assert state_names(batch)[1] == "held", "a running one is not begun again"
     assert release(Target(batch, frozenset({0, 1}))) == 2
     assert state_names(batch) == ["ready", "ready", "held", "done", "failed", "collected"]
+
+
+def test_hold_when_some_are_meant_then_their_names_are_durable_before_pilots_are_told(
+    batch: Batch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    symlink, sync_many = durable.calls.symlink, durable.sync_many
+
+    def noted_symlink(target: str, path: str) -> None:
+        order.append(os.path.basename(path))
+        symlink(target, path)
+
+    def noted_sync_many(files: Iterable[str], directories: Iterable[str]) -> None:
+        listed = list(directories)
+        order.extend(listed)
+        sync_many(files, listed)
+
+    monkeypatch.setattr(durable.calls, "symlink", noted_symlink)
+    monkeypatch.setattr(durable, "sync_many", noted_sync_many)
+    assert hold(Target(batch, frozenset({0}))) == 1
+    assert order == ["000000.held.001", batch.paths.shard(0), "steered.001"]
 
 
 def test_release_when_the_whole_batch_is_meant_then_also_what_was_held_by_itself(batch: Batch) -> None:

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,6 @@ def bench(tmp_path: Path) -> Bench:
     [
         [],
         ["0.claim.001"],
-        ["0.done"],
         ["0.held.001"],
         ["0.claim.001", "0.fail.001.crash"],
         ["0.fail.001.input", "0.retry.001"],
@@ -107,6 +107,42 @@ def test_free_when_the_batch_goes_on_with_it_then_it_is_left_to_its_batch(
     make_names(bench.batch, *names)
     assert bench.try_to_free(force=force) == ""
     assert bench.is_registered()
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_free_when_it_is_done_then_it_is_left_to_be_collected(bench: Bench, force: bool) -> None:
+    finish(bench.batch, 0, {"mod/volt.dat": b"1\n"}, inputs=bench.inputs())
+    assert bench.try_to_free(force=force) == ""
+    assert (bench.state(), bench.is_registered()) == ("done", True)
+
+
+def _damage(pack: Path) -> None:
+    content = pack.read_bytes()
+    pack.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("hurt", [Path.unlink, _damage])
+def test_free_when_it_is_done_and_its_result_is_gone_or_damaged_then_it_takes_force(
+    bench: Bench, hurt: Callable[[Path], None]
+) -> None:
+    session = finish(bench.batch, 0, {"mod/volt.dat": b"1\n"}, inputs=bench.inputs())
+    hurt(Path(bench.batch.paths.pack(session.token)))
+    assert bench.try_to_free() == ""
+    assert bench.try_to_free(force=True) is None
+    assert (bench.state(), bench.is_registered()) == ("moved", False)
+
+
+def test_free_when_it_is_done_and_its_session_is_gone_then_it_takes_force(bench: Bench) -> None:
+    make_names(bench.batch, "0.done")
+    assert bench.try_to_free() == ""
+    assert bench.try_to_free(force=True) is None
+    assert bench.state() == "moved"
+
+
+def test_free_when_it_has_moved_and_the_client_died_before_the_end_then_it_is_freed(bench: Bench) -> None:
+    make_names(bench.batch, "0.fail.001.input", "0.moved")
+    assert bench.try_to_free() is None
+    assert not bench.is_registered()
 
 
 def test_free_when_it_was_collected_and_the_client_died_before_the_end_then_it_is_freed(bench: Bench) -> None:
@@ -374,3 +410,21 @@ def test_free_when_one_waits_for_one_that_was_cancelled_and_is_free_then_it_is_f
     os.unlink(f"{bench.tomodir(0)}.crh")
     assert bench.try_to_free(1) is None
     assert bench.state(1) == "moved"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize("force", [False, True])
+def test_free_when_the_batch_is_another_users_secret_then_it_is_not_taken_for_gone(bench: Bench, force: bool) -> None:
+    """A directory that can't be entered looks as if nothing were in it."""
+    for path in (bench.root, *bench.root.parents):
+        if not path.stat().st_mode & 0o001:
+            path.chmod(path.stat().st_mode | 0o011)
+    os.chmod(bench.batch.paths.directory, 0o700)
+    os.chmod(bench.root, 0o777)
+    os.seteuid(40002)
+    try:
+        answer = bench.try_to_free(force=force)
+    finally:
+        os.seteuid(0)
+    assert answer and "not yours to read" in answer and "ask root" in answer
+    assert (bench.root / "td0.crh").exists()

@@ -73,7 +73,7 @@ def make_batch(
     """
     listed = [make_item(number) for number in range(items)] if isinstance(items, int) else list(items)
     stop = max((item.item_id for item in listed), default=-1) + 1
-    paths = new_batch(os.fspath(root), stop)
+    paths = new_batch(os.fspath(root), stop, more.get("share_gid", 0))
     settings = Settings(
         links=links,
         classes=tuple(classes) or (ItemClass(1, 0, stop),),

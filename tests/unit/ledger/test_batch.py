@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,14 @@ def test_items_when_a_line_is_damaged_then_a_ledger_error_names_file_and_line(tm
     with pytest.raises(LedgerError, match=r"items\.jsonl: line 2 is damaged") as caught:
         list(Batch(batch.paths.directory).items)
     assert caught.value.path == batch.paths.items
+
+
+@pytest.mark.parametrize("path", ["../td0", "/tmp", "a/../../b", "", "a//b", "a\0b"])
+def test_items_when_a_path_leads_out_of_the_root_then_that_line_is_damaged(tmp_path: Path, path: str) -> None:
+    batch = make_batch(tmp_path, [make_item(0), replace(make_item(1), path=path)])
+    assert batch.items[0].path == "td0"
+    with pytest.raises(LedgerError, match=r"items\.jsonl: line 2 is damaged"):
+        batch.items[1]
 
 
 @pytest.mark.parametrize(

@@ -417,6 +417,18 @@ def test_collect_when_old_outputs_would_lie_about_the_new_ones_then_they_are_mov
     assert files_in(Path(batch.paths.replaced)) == {f"000000/{name}": content for name, content in stale.items()}
 
 
+def test_collect_when_the_node_takes_an_old_result_for_missing_then_it_is_kept_all_the_same(
+    batch: Batch, tomodir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As seen on GlusterFS: asked for before another node made it, a name is "not there" until the cache runs out."""
+    place = write_files(tomodir, {"inv/inv.ctr": b"old ***finished***\n"}) / "inv/inv.ctr"
+    finish_one(batch)
+    real = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: os.fspath(path) != str(place) and real(path))
+    assert collect(batch).collected == 1
+    assert files_in(Path(batch.paths.replaced)) == {"000000/inv/inv.ctr": b"old ***finished***\n"}
+
+
 def test_collect_when_a_result_replaces_an_old_one_then_the_old_one_is_kept(batch: Batch, tomodir: Path) -> None:
     write_files(tomodir, {"inv/inv.ctr": b"old ***finished***\n", "inv/rho01.mag": RESULT["inv/rho01.mag"]})
     finish_one(batch)
@@ -636,3 +648,14 @@ def test_collect_when_an_attempt_is_running_beside_a_finished_one_then_the_resul
     finish_one(batch)
     assert collect(batch).collected == 1
     assert state(batch) is StateName.COLLECTED
+
+
+@pytest.mark.parametrize("loser", ["a-first", "z-last"])
+def test_collect_when_two_attempts_have_finished_then_the_one_with_the_name_is_taken(
+    batch: Batch, tomodir: Path, loser: str
+) -> None:
+    finish(batch, 0, {**RESULT, "inv/rho01.mag": b"loser\n"}, last="inv/inv.ctr", session=begin(batch, loser))
+    os.unlink(batch.paths.name(0, "done"))
+    finish(batch, 0, RESULT, last="inv/inv.ctr", session=begin(batch, "middle"))
+    assert collect(batch).collected == 1
+    assert (tomodir / "inv/rho01.mag").read_bytes() == RESULT["inv/rho01.mag"]

@@ -145,6 +145,25 @@ def test_win_name_when_a_file_name_has_no_content_yet_then_it_waits_for_it(
     assert win_name(str(path), OURS, FILE) is False
 
 
+def test_win_name_when_its_maker_dies_before_writing_then_the_name_is_not_taken(
+    tmp_path: Path, break_call: BreakCall
+) -> None:
+    """An empty name would be nobody's for ever: whose it is can be told by its content alone."""
+    path = tmp_path / "0.claim.001"
+
+    class DiedError(BaseException):
+        pass
+
+    def die(descriptor: int, data: bytes) -> int:
+        break_call("unlink", lambda path: None)
+        raise DiedError
+
+    break_call("write", die)
+    with pytest.raises(DiedError):
+        win_name(str(path), OURS, FILE)
+    assert not path.exists()
+
+
 def test_win_name_when_a_file_name_cannot_be_written_then_it_is_not_left_empty(
     tmp_path: Path, break_call: BreakCall
 ) -> None:
@@ -153,6 +172,19 @@ def test_win_name_when_a_file_name_cannot_be_written_then_it_is_not_left_empty(
     with pytest.raises(LedgerError, match="No space left"):
         win_name(str(path), OURS, FILE)
     assert not path.exists()
+
+
+def test_win_name_when_another_comes_at_the_last_moment_then_it_is_lost(tmp_path: Path, break_call: BreakCall) -> None:
+    path = str(tmp_path / "0.claim.001")
+
+    def symlink(target: str, link: str) -> None:
+        # Whatever was looked at before: now the name is theirs.
+        os.symlink(THEIRS, path)
+        os.symlink(target, link)
+
+    break_call("symlink", symlink)
+    assert win_name(path, OURS, SYMLINK) is False
+    assert os.readlink(path) == THEIRS
 
 
 @pytest.mark.parametrize("kind", [SYMLINK, FILE])
@@ -214,6 +246,7 @@ def test_find_link_kind_when_neither_is_exclusive_then_the_filesystem_is_unfit(
         return os.open(path, flags & ~os.O_EXCL, mode)
 
     break_call("symlink", failing(errno.EPERM))
+    break_call("link", failing(errno.EPERM))
     break_call("open", open_anyway)
     with pytest.raises(FilesystemUnfit) as caught:
         find_link_kind(str(tmp_path))

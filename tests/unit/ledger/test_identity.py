@@ -128,3 +128,16 @@ def test_login_name_when_the_user_has_none_then_the_number(monkeypatch: pytest.M
     monkeypatch.setattr("getpass.getuser", nobody)
     monkeypatch.setattr("os.getuid", lambda: 4321)
     assert login_name() == "uid4321"
+
+
+def test_verdict_when_proc_hides_processes_of_other_users_then_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mounted with hidepid, /proc shows nothing of them, and kill(2) says that they are there."""
+    me = this_process()
+
+    def kill(pid: int, number: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("crh_batch.ledger.identity.os.kill", kill)
+    monkeypatch.setattr("crh_batch.ledger.identity.start_ticks", lambda pid: None)
+    monkeypatch.setattr("crh_batch.ledger.identity.os.path.exists", lambda path: False)
+    assert verdict_here(me) is Verdict.UNKNOWN

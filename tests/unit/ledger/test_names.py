@@ -76,6 +76,8 @@ def state_of(*marks: str, policy: RetryPolicy = THREE) -> State:
             (FAILED, 6, "crash"),
         ),
         (["fail.001.cancelled", "retry.001"], (READY, 2, "cancelled")),
+        # It forgives failures and takes no result back.
+        (["fail.001.crash", "claim.002", "done", "retry.001"], (DONE, 2, None)),
         # Held if the last held is later than the last release.
         (["held.001"], (HELD, 1, None)),
         (["held.001", "release.001"], (READY, 1, None)),
@@ -181,7 +183,7 @@ def test_states_when_a_shard_is_missing_then_its_tomodirs_are_ready(tmp_path: Pa
 
 
 def test_marks_when_written_then_the_protocol_spells_them_so() -> None:
-    assert claim_mark(1) == "claim.001"
+    assert (claim_mark(1), claim_mark(12), claim_mark(1000)) == ("claim.001", "claim.012", "claim.1000")
     assert fail_mark(12, Failure.WALLTIME) == "fail.012.walltime"
     assert [failure.value for failure in Failure] == [
         "input",

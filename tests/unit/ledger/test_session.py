@@ -112,7 +112,7 @@ def test_read_events_when_the_session_is_missing_then_none(batch: Batch) -> None
     assert read_header(batch.paths, "nobody") is None
 
 
-@pytest.mark.parametrize("first", [b"", b'{"schema": 1', b"garbage\n", b"[]\n", b"null\n"])
+@pytest.mark.parametrize("first", [b"", b'{"schema": 1', b'{"schema": 1}', b"garbage\n", b"[]\n", b"null\n"])
 def test_read_header_when_the_first_line_is_not_whole_then_none(batch: Batch, first: bytes) -> None:
     Path(batch.paths.session("torn")).write_bytes(first)
     assert read_header(batch.paths, "torn") is None
@@ -223,7 +223,7 @@ def test_close_when_called_twice_then_the_descriptor_is_closed_once(
         (None, Job()),
         ("slurm", Job()),
         ({}, Job()),
-        ({"scheduler": "slurm", "job_id": 5, "task": 0, "restart": "2"}, Job("slurm", "5", "", 0)),
+        ({"scheduler": "slurm", "job_id": 5, "task": 0, "restart": "2"}, Job("slurm", "", "", 0)),
         ({"scheduler": "slurm", "job_id": "5", "task": "0", "restart": 2}, Job("slurm", "5", "0", 2)),
     ],
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from crh_batch.ledger.names import states
+from crh_batch.ledger.paths import session_target
 from crh_batch.ledger.session import Session
 from crh_batch.ledger.steering import (
     Notices,
@@ -84,6 +86,23 @@ def test_give_notice_when_two_clients_do_it_at_once_then_each_has_its_own(tmp_pa
     names = sorted(name for name in os.listdir(batch.paths.names) if name.startswith("steered"))
     holders = {os.readlink(os.path.join(batch.paths.names, name)) for name in names}
     assert (len(names), len(holders)) == (8, 8)
+
+
+def test_give_notice_when_another_client_has_just_made_the_number_then_it_makes_the_next(
+    tmp_path: Path, break_call: Callable[[str, Callable[..., object]], None]
+) -> None:
+    """The other one's notice may be older than the names that this client's is about."""
+    batch = make_batch(tmp_path, 1)
+    client, other = (Session.begin(batch.paths, "client") for _ in range(2))
+
+    def symlink(target: str, path: str) -> None:
+        if path.endswith("steered.001"):
+            os.symlink(session_target(other.token, in_shard=False), path)
+        os.symlink(target, path)
+
+    break_call("symlink", symlink)
+    give_notice(client, "symlink")
+    assert client.token in os.readlink(batch.paths.batch_name("steered.002"))
 
 
 def test_win_many_when_some_are_taken_then_it_says_which_in_order(tmp_path: Path) -> None:

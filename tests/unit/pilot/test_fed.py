@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -46,11 +47,13 @@ STAGE = {
 def batch(tmp_path: Path) -> Batch:
     """Three tomodirs whose program succeeds, but for the third."""
     items = [make_item(number, stages=[STAGE]) for number in range(3)]
-    made = make_batch(tmp_path, items, programs={"CRMod": {"file": "CRMod-1", "sha256": "sum"}})
+    content = b'#!/bin/sh\n[ "$(cat crmod.cfg)" != 2 ] || kill -SEGV $$\n'
+    programs = {"CRMod": {"file": "CRMod-1", "sha256": hashlib.sha256(content).hexdigest()}}
+    made = make_batch(tmp_path, items, programs=programs)
     for item in made.items:
         write_files(Path(made.tomodir(item)), {"exe/crmod.cfg": f"{item.item_id}\n".encode()})
     program = Path(made.paths.programs, "CRMod-1")
-    program.write_text('#!/bin/sh\n[ "$(cat crmod.cfg)" != 2 ] || kill -SEGV $$\n')
+    program.write_bytes(content)
     program.chmod(0o755)
     return made
 

@@ -130,6 +130,18 @@ def test_run_when_a_signal_ends_a_program_then_it_is_a_crash(bench: Bench) -> No
     assert result.event["stages"][0]["exit_status"] == -11
 
 
+@pytest.mark.parametrize(("stopping", "failure"), [(True, Failure.WALLTIME), (False, Failure.CRASH)])
+def test_run_when_sigterm_ends_a_program_then_the_end_of_the_job_is_no_fault_of_its(
+    bench: Bench, stopping: bool, failure: Failure
+) -> None:
+    """A scheduler signals the programs together with the pilot."""
+    batch = bench.batch("kill -TERM $$", "echo never > ../inv/inv.ctr")
+    attempt = stages.prepare(batch, batch.items[0], 1, str(bench.scratch))
+    result = stages.run(batch, attempt, bench.guard, lambda one: None, lambda: stopping)
+    assert result.failure is failure
+    assert [stage["outcome"] for stage in result.event["stages"]] == [failure.value]
+
+
 def test_run_when_the_program_is_missing_then_it_is_the_programs_failure(bench: Bench) -> None:
     _, result = bench.run(None)
     assert result.failure is Failure.PROGRAM

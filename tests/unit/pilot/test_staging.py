@@ -8,7 +8,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from crh_batch.errors import DataError, OutsideReference, TomodirError
+from crh_batch.ledger import durable
 from crh_batch.pilot.staging import StagedInput, find_outputs, place_in_scratch, stage_inputs
 from unit.ledger.making import failing, files_in, write_files
 
@@ -213,6 +214,32 @@ def test_stage_inputs_when_scratch_is_full_then_no_input_is_cut_short_unnoticed(
     with pytest.raises(OSError) as caught, no_file_larger_than(3000):
         stage_inputs(str(tomodir), str(copy), (stage("mod/volt.dat"),))
     assert caught.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("changes", [1, 100])
+def test_stage_inputs_when_one_changes_while_it_is_copied_then_it_is_never_a_mixture(
+    tomodir: Path, copy: Path, monkeypatch: pytest.MonkeyPatch, changes: int
+) -> None:
+    """Somebody else writes it between two reads: once, or as often as it is looked at."""
+    place, size = tomodir / "mod/volt.dat", 3 << 20
+    written: list[int] = []
+    place.write_bytes(b"0" * size)
+
+    def write_all(descriptor: int, data: bytes, real: Callable[[int, bytes], None] = durable.write_all) -> None:
+        real(descriptor, data)
+        if len(written) < changes:
+            written.append(len(written) + 1)
+            place.write_bytes(b"%d" % (written[-1] % 10) * size)
+            os.utime(place, ns=(0, written[-1]))
+
+    monkeypatch.setattr(durable, "write_all", write_all)
+    if changes > 1:
+        with pytest.raises(DataError, match="is being written"):
+            stage_inputs(str(tomodir), str(copy), (stage("mod/volt.dat"),))
+    else:
+        (staged,) = stage_inputs(str(tomodir), str(copy), (stage("mod/volt.dat"),))
+        assert (copy / "mod/volt.dat").read_bytes() == b"1" * size
+        assert staged.sha256 == hashlib.sha256(b"1" * size).hexdigest()
 
 
 def test_find_outputs_when_programs_wrote_files_then_they_are_found_and_inputs_and_pids_left_out(

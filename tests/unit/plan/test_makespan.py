@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -100,3 +102,10 @@ def test_times_when_one_pilot_has_all_then_its_cores_count_once() -> None:
 
 def test_times_when_nothing_is_asked_for_then_nothing_ends() -> None:
     assert times_of([], [], one_pilot=True) == []
+
+
+def test_lower_bound_when_one_waits_for_another_then_it_is_the_longest_chain() -> None:
+    chain = [Task(1, 10.0), Task(1, 20.0, (0,)), Task(2, 5.0, (1,)), Task(1, 1.0)]
+    assert lower_bound(chain, 100) == 35.0
+    assert lower_bound([replace(task, after=()) for task in chain], 100) == 20.0
+    assert lower_bound([], 4) == 0.0

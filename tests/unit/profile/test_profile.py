@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,7 @@ def test_load_profile_when_a_file_is_no_toml_then_it_is_named(root: Path, conten
 
 def test_load_profile_when_a_directory_stands_there_then_it_is_named(root: Path) -> None:
     (root / "crh-batch.toml").mkdir()
-    with pytest.raises(ProfileError, match="Is a directory"):
+    with pytest.raises(ProfileError, match="is not a regular file"):
         load_profile(str(root))
 
 
@@ -185,3 +186,39 @@ def test_to_json_when_asked_then_every_key() -> None:
     assert data["partition"] == "work"
     assert list(data["setup"]) == ["module load a"]
     assert set(data) == {field.name for field in dataclasses.fields(Profile)}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user")
+@pytest.mark.parametrize(
+    ("line", "own_profile", "mode", "refused"),
+    [
+        ('setup = ["touch owned"]', "", 0o644, True),
+        ('crtomo = "/tmp/mine"', "", 0o644, True),
+        ("time_minutes = 30", "", 0o644, False),
+        ('setup = ["touch owned"]', 'share_group = "40100"', 0o664, False),
+        ('setup = ["touch owned"]', 'share_group = "40101"', 0o664, True),
+    ],
+)
+def test_load_when_the_survey_file_is_another_users_then_it_may_not_say_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, own_profile: str, mode: int, refused: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config/crh-batch").mkdir(parents=True)
+    (tmp_path / "config/crh-batch/profile.toml").write_text(own_profile)
+    survey = tmp_path / "crh-batch.toml"
+    survey.write_text(line)
+    survey.chmod(mode)
+    os.chown(survey, 40001, 40100)
+    if refused:
+        with pytest.raises(ProfileError, match="it belongs to user 40001") as caught:
+            load_profile(str(tmp_path))
+        assert line.split()[0] in caught.value.message
+    else:
+        load_profile(str(tmp_path))
+
+
+def test_load_when_everybody_may_write_the_survey_file_then_it_may_not_say_what_runs(tmp_path: Path) -> None:
+    (tmp_path / "crh-batch.toml").write_text('setup = ["touch owned"]')
+    (tmp_path / "crh-batch.toml").chmod(0o666)
+    with pytest.raises(ProfileError, match="everybody may write"):
+        load_profile(str(tmp_path))

@@ -10,7 +10,9 @@ import pytest
 from crh_batch.engines.trial import TrialJob, TrialReport
 from crh_batch.errors import ProgramMissing
 from crh_batch.ledger.submissions import Submission
-from crh_batch.report.trial_words import CHANGE, FINE, NOTE, Finding, findings_of, findings_text, is_fine
+from crh_batch.report.finding import CHANGE, FINE, NOTE, Finding, findings_text, is_fine
+from crh_batch.report.trial_words import findings_of
+from unit.report.filesystem_facts import ALONE, PARTIES
 
 GOOD: dict[str, Any] = {
     "token": "aaa",
@@ -25,9 +27,13 @@ GOOD: dict[str, Any] = {
         "write_mb_s": 300.0,
     },
     "programs": [{"name": "CRTomo", "error": "", "missing": [], "omp_threads": 2}],
-    "peer": {"token": "bbb", "round_trips_s": [0.01, 0.02], "won": [0, 2], "rounds": 3, "error": ""},
+    "filesystem": {**ALONE, "error": ""},
+    "peer": PARTIES[0],
     "signals": [["SIGUSR1", 15.0]],
 }  # fmt: skip
+
+
+RACE = {"tried": 3, "won": [0, 1, 2], "took_s": 0.002, "error": ""}
 
 
 def job(result: dict[str, Any] | None, number: str = "1", **others: Any) -> TrialJob:
@@ -37,7 +43,7 @@ def job(result: dict[str, Any] | None, number: str = "1", **others: Any) -> Tria
 
 def two(**changes: Any) -> TrialReport:
     first, second = deepcopy(GOOD), deepcopy(GOOD)
-    second.update(node="n2", token="bbb", peer={**GOOD["peer"], "won": [1], "round_trips_s": [], "token": "aaa"})
+    second.update(node="n2", token="bbb", peer=deepcopy(PARTIES[1]))
     for one in (first, second):
         for key, value in changes.items():
             one[key] = {**one[key], **value} if isinstance(value, dict) else value
@@ -54,12 +60,14 @@ def test_findings_when_all_is_well_then_each_once_and_nothing_to_change() -> Non
     assert is_fine(findings)
     assert {one.level for one in findings} == {FINE}
     assert [one.subject for one in findings] == [
-        "nodes", "filesystem", "names", "python", "CRTomo", "scratch", "cores", "memory", "signals",
+        "nodes", "filesystem", "names", "linked files", "exclusive files", "holding", "rename", "appending",
+        "fsync", "hard links", "file names", "room", "clock",
+        "python", "CRTomo", "scratch", "cores", "memory", "signals",
     ]  # fmt: skip
     texts = {one.subject: one.text for one in findings}
     assert texts["nodes"] == "two jobs, on n1 and n2"
-    assert texts["filesystem"] == "what one writes the other sees: there and back in 0.02 s at most"
-    assert texts["names"] == "3 exclusive names tried by both at once: 2 and 1 won, none twice"
+    assert texts["filesystem"].startswith("what one writes the other sees, there and back: in a listing 0.02 s, ")
+    assert texts["names"] == "3 tried by 2 jobs at once: 2, 1 won, none twice (3000 tries/s)"
     assert texts["signals"] == "SIGUSR1 came 105 s before the limit (100 were asked for)"
     assert texts["scratch"] == "/local: 50.0 GB free, xfs, 300 MB/s"
 
@@ -82,10 +90,9 @@ def test_findings_when_all_is_well_then_each_once_and_nothing_to_change() -> Non
             {"programs": [{"name": "CRTomo", "error": "no libgfortran", "missing": ["libgfortran.so.5"]}]},
             "CRTomo", CHANGE, "does not start: no libgfortran", "lacks libgfortran.so.5: load a module in setup",
         ),
-        ({"peer": {"won": [0, 1, 2]}}, "names", CHANGE, "of 3 exclusive names 3 were won by both", "another one"),
-        ({"peer": {"won": []}}, "names", CHANGE, "0 were won by both jobs and 3 by none", "another one"),
-        ({"peer": {"round_trips_s": [6.0]}}, "filesystem", NOTE, "there and back in 6 s", "long"),
-        ({"peer": {"error": "pong.0 was not seen"}}, "filesystem", CHANGE, "did not see each other's files", "another"),
+        ({"peer": {"race_symlink": RACE}}, "names", CHANGE, "of 3 exclusive names 3 were won by more", "another one"),
+        ({"peer": {"error": "the others' begin was not seen"}}, "filesystem", CHANGE, "did not see each", "another"),
+        ({"filesystem": {"modes_error": "a directory has 0755"}}, "modes", CHANGE, "a directory has 0755", "refused"),
     ],
 )  # fmt: skip
 def test_findings_when_something_is_wrong_then_it_is_said_once_with_what_to_do(

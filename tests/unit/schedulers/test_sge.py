@@ -11,9 +11,9 @@ import pytest
 from crh_batch.errors import MaybeSubmitted, ProfileError, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers.base import ArrayScript, JobState
+from crh_batch.schedulers.base import ArrayScript, JobState, expand_tasks
 from crh_batch.schedulers.sge import Sge, directives, environments_of, parse_submitted, submit_argv
-from crh_batch.schedulers.sge_queue import expand_tasks, parse_qacct, parse_qstat, state_of
+from crh_batch.schedulers.sge_queue import parse_qacct, parse_qstat, state_of
 from crh_batch.site import Partition
 
 MB = 1 << 20

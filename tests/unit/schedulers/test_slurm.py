@@ -7,11 +7,10 @@ import pytest
 from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers.base import ArrayScript, JobRow, JobState
+from crh_batch.schedulers.base import ArrayScript, JobRow, JobState, expand_tasks
 from crh_batch.schedulers.slurm import (
     cancel_argv,
     directives,
-    expand_tasks,
     parse_sacct,
     parse_squeue,
     parse_submitted,
@@ -139,8 +138,6 @@ def test_state_of_when_a_word_comes_then_what_it_means_for_a_pilot(word: str, st
         ("123_[]", []),
         # A heterogeneous job's parts, and what is no job at all.
         ("123+0", []),
-        ("JOBID", []),
-        ("", []),
     ],
 )
 def test_parse_squeue_when_an_identifier_comes_then_its_tasks(identifier: str, expected: list[tuple[str, str]]) -> None:
@@ -149,12 +146,30 @@ def test_parse_squeue_when_an_identifier_comes_then_its_tasks(identifier: str, e
     assert all((row.state, row.name, row.reason) == (PENDING, "crh-token", "Resources") for row in rows)
 
 
-def test_parse_squeue_when_lines_are_of_another_kind_then_they_are_passed_over() -> None:
-    text = "Attention: maintenance on Friday\n\n123_1|RUNNING|crh-a|None\n123_2|NEW_WORD|crh-a\nx|y\n"
+def test_parse_squeue_when_a_banner_stands_before_the_rows_then_it_is_passed_over() -> None:
+    text = "Attention: maintenance on Friday\n\n123_1|RUNNING|crh-a|None\n123_2|NEW_WORD|crh-a\n"
     assert parse_squeue(done(text)) == [
         JobRow("123", "1", RUNNING, "RUNNING", "crh-a", "None"),
         JobRow("123", "2", UNKNOWN, "NEW_WORD", "crh-a", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "123_1|RUNNING|crh-a|None\n123_2|RUN",
+        "123_1|RUNNING|crh-a|None\n123_2|RUNNING|crh-",
+        "123_1|RUNNING|crh-a|None\nx|y\n",
+        "123_1|RUNNING|crh-a|None\nslurm_load_jobs error: Unexpected message received\n",
+        "slurm_load_jobs error: Unable to contact slurm controller (connect failure)\n",
+        "<html><body>502 Bad Gateway</body></html>\n",
+        "\0\ufffd\ufffd|\n",
+    ],
+)
+def test_parse_squeue_when_it_said_something_else_than_rows_then_unreachable(text: str) -> None:
+    """What is not in half an answer, or in none, would be dead."""
+    with pytest.raises(Unreachable, match="not its answer"):
+        parse_squeue(done(text))
 
 
 @pytest.mark.parametrize("exit_status", [1, 255, None, -9])

@@ -41,7 +41,7 @@ def columns(case: str, wanted: list[str]) -> Completed:
         cells = line.split("|")
         assert len(cells) == len(names), case
         lines.append("|".join(cells[names.index(name)] for name in wanted))
-    return Completed(done.argv, done.exit_status, "\n".join(lines), done.stderr)
+    return Completed(done.argv, done.exit_status, "".join(f"{line}\n" for line in lines), done.stderr)
 
 
 def squeue(case: str) -> Completed:

@@ -10,6 +10,7 @@ import pytest
 from crh_batch.errors import ProfileError, Unreachable, UnreadableAnswer
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
+from crh_batch.schedulers.base import keyed_lines
 from crh_batch.schedulers.slurm import Slurm
 from crh_batch.schedulers.slurm_site import (
     parse_max_array_size,
@@ -174,3 +175,11 @@ def test_limits_when_partitions_are_allowed_then_the_largest_node_of_them(
 def test_limits_when_there_is_no_default_partition_then_nothing_is_known() -> None:
     limits = Slurm().parse_limits([said(""), said("work|up|infinite|n/a|NO|3|4|8000|(null)\n")], Profile())
     assert (limits.cores, limits.partitions) == (0, ())
+
+
+@pytest.mark.parametrize("separator", [None, "="])
+def test_keyed_lines_when_a_line_is_of_blanks_then_it_takes_no_time(separator: str | None) -> None:
+    # By a regular expression this took hours.
+    text = f"a{separator or ' '}" + " " * 300_000 + "\n" + "\t" * 300_000 + f"b {separator or ''} c \nd\n e f\n"
+    assert keyed_lines(text, separator) == {"a": ""}
+    assert keyed_lines(f"a {separator or ''} b c \nd\n e {separator or ''} f\n", separator) == {"a": "b c"}

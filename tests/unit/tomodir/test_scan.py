@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crh_batch.errors import ConfigError
+from crh_batch.tomodir.needs import describe
 from crh_batch.tomodir.scan import find_tomodirs, is_tomodir
 
 
@@ -106,7 +108,9 @@ def test_find_when_links_make_a_loop_then_each_is_found_once(tmp_path: Path, mak
     assert list(find_tomodirs(str(tmp_path))) == ["a/td"]
 
 
-def test_find_when_cfg_is_a_link_then_it_counts_unless_it_leads_nowhere(tmp_path: Path, make: Make) -> None:
+def test_find_when_cfg_is_something_else_then_it_is_found_so_that_describe_can_say_what_is_wrong(
+    tmp_path: Path, make: Make
+) -> None:
     make("real")
     for name, target in (("linked", "../../real/exe/crtomo.cfg"), ("dangling", "nowhere"), ("looped", "crtomo.cfg")):
         (tmp_path / name / "exe").mkdir(parents=True)
@@ -114,7 +118,11 @@ def test_find_when_cfg_is_a_link_then_it_counts_unless_it_leads_nowhere(tmp_path
     (tmp_path / "fifo" / "exe").mkdir(parents=True)
     os.mkfifo(tmp_path / "fifo" / "exe" / "crtomo.cfg")
     (tmp_path / "directory" / "exe" / "crtomo.cfg").mkdir(parents=True)
-    assert list(find_tomodirs(str(tmp_path))) == ["linked", "real"]
+    found = list(find_tomodirs(str(tmp_path)))
+    assert found == ["dangling", "directory", "fifo", "linked", "looped", "real"]
+    for name in ("dangling", "directory", "fifo", "looped"):
+        with pytest.raises(ConfigError, match=f"{name}/exe/crtomo.cfg: "):
+            describe(str(tmp_path / name))
 
 
 def test_find_when_exe_is_a_link_then_it_is_found_so_that_describe_can_say_what_is_wrong(
