@@ -64,7 +64,7 @@ def test_a_mixed_batch_gives_the_array_engines_bytes_by_jobs_of_two_sizes(
 ) -> None:
     by_array, by_dask = tmp_path / "array", tmp_path / "dask"
     for survey in (by_array, by_dask):
-        write_demo(survey, 4)
+        write_demo(survey, 2)
     (by_dask / "crh-batch.toml").write_text(f'crtomo = "{counting_crtomo(tmp_path, programs)}"\n')
     crh("submit", "--engine", "array", "-t", "2", "--collect", cwd=by_array, local=False)
     said = crh("submit", "--engine", "dask", "-t", "2", "--max", "2", "--collect", cwd=by_dask, local=False).stderr
