@@ -80,6 +80,7 @@ def test_two_sizes_work_and_the_dashboard_shows_them(driven: Driven, crh: Crh) -
             assert b"tomodirs" in answer.read(), "the menu names the page of its own"
     driven.gate.touch()
     assert driven.process.wait(timeout=90) == 0, driven.log.read_text()
+    assert "was not made by" not in crh("verify", cwd=driven.survey).stdout
     said = driven.log.read_text()
     assert "Traceback" not in said and "dashboard: http://127.0.0.1:" in said
     assert json.loads(crh("status", "--json", cwd=driven.survey).stdout)["complete"]
