@@ -22,6 +22,7 @@
       HostError               host; 3
       ProgramMissing          program; 3
       ProfileError            file, key; 2
+      DaskError               3
       UsageError              2
 
 A message has three parts: what (path or value), what is wrong, and, as ``next_step``, what to do. The command line
@@ -212,6 +213,10 @@ class ProfileError(CrhBatchError):
         self.args = (message, next_step, file, key)
         self.file = file
         self.key = key
+
+
+class DaskError(CrhBatchError):
+    """The dask engine can't be used, or its workers don't come to work."""
 
 
 class UsageError(CrhBatchError):

@@ -73,6 +73,9 @@ class Profile:
     )
     idle_minutes: int = _key(10, "how long a pilot stays that waits for results which other tomodirs need")
     scratch: str = _key("", "where private directories are made on nodes; $TMPDIR or /tmp when empty")
+    interface: str = _key(
+        "", "network interface by which dask workers reach their scheduler (ib0, eth1); found out when empty"
+    )
     setup: tuple[str, ...] = _key([], "shell lines that run before the pilot: module load ...")
     extra_directives: tuple[str, ...] = _key([], "lines added to the job script's head: #SBATCH ... or #$ ...")
     crmod: str = _key("", "path of CRMod; found out when empty")

@@ -95,7 +95,8 @@ def engine_options(command: Command) -> Command:
     command = click.option(
         "--engine",
         type=click.Choice(ENGINES),
-        help="array: Slurm or SGE; local: this machine. Default: a scheduler if one is here.",
+        help="array: Slurm or SGE; local: this machine; dask: workers with a dashboard. Default: a scheduler if one is "
+        "here.",
     )(command)
     command = click.option("-j", "--cores", type=click.IntRange(1), help="Cores of this machine to use (local).")(
         command

@@ -19,6 +19,7 @@ COMMANDS = {
     "cancel": "cancel",
     "check": "check",
     "collect": "collect",
+    "dashboard": "dashboard",
     "demo": "demo",
     "history": "history",
     "hold": "hold",

@@ -26,9 +26,12 @@ from crh_batch.cli.common import (
     talk_problems,
     talk_unheeded,
 )
+from crh_batch.cli.dask_options import DaskWishes, dask_options
 from crh_batch.cli.finish import collect_all, wait_with_bar
 from crh_batch.cli.wishes import wish_options
 from crh_batch.engines.base import Engine, plural
+from crh_batch.engines.choose import DASK
+from crh_batch.engines.dask.engine import DaskEngine
 from crh_batch.engines.history_file import read_history
 from crh_batch.engines.submit import SubmitReport, submit
 from crh_batch.engines.target import Target
@@ -47,6 +50,7 @@ from crh_batch.report.table import bytes_text, check_table, console, seconds_tex
 @wish_options
 @engine_options
 @max_pilots_option
+@dask_options
 @click.option(
     "--keep-going",
     is_flag=True,
@@ -69,6 +73,7 @@ def command(
     cores: int | None,
     max_threads: int | None,
     max_pilots: int | None,
+    dask: DaskWishes,
     keep_going: bool,
     dry_run: bool,
     force: bool,
@@ -84,7 +89,9 @@ def command(
     """
     wishes = replace(wishes, keep_going=keep_going)
     profile = wishes.applied_to_profile(profile_for(which, max_threads=max_threads, max_pilots=max_pilots))
-    chosen = engine_to_plan_with(engine, profile, cores) if dry_run else engine_for(engine, profile, cores)
+    plain = engine_to_plan_with if dry_run else engine_for
+    chosen: Engine = dask.engine(profile, cores) if engine == DASK else plain(engine, profile, cores)
+    dask.check(engine)
     survey = look_through(which, chosen)
     talk_unheeded(wishes, profile, chosen, survey)
     if dry_run:
@@ -107,6 +114,12 @@ def command(
     complain(report.trouble)
     if report.trouble and not (and_wait or and_collect):
         return max(error.exit_code for error in report.trouble)
+    if isinstance(chosen, DaskEngine) and not chosen.head_job:
+        # Imported here: nobody else needs an event loop.
+        from crh_batch.cli.driving import drive_all
+
+        if code := drive_all(report.batches, chosen):
+            return code
     if (and_wait or and_collect) and report.batches:
         code = wait_with_bar([Target(batch) for batch in report.batches])
         return max(code, collect_all(report.batches, tables=not as_json)) if and_collect else code

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from crh_batch.engines.base import Started
 from crh_batch.engines.job_scripts import job_script
@@ -16,6 +16,24 @@ from crh_batch.plan.arrays import ArrayRequest, ClassWork, plan_array, plan_node
 from crh_batch.plan.partitions import Need, fitting
 from crh_batch.profile import Profile
 from crh_batch.schedulers.base import ArrayScript, Limits, Scheduler
+
+
+@dataclass(frozen=True)
+class Other:
+    """What a job runs in the place of the pilot.
+
+    Args:
+        module: of this package; empty for the pilot.
+        driver: the directory below ``dask/`` with what it needs to know.
+        overhead_bytes: how much more memory than a pilot it takes for itself.
+    """
+
+    module: str = ""
+    driver: str = ""
+    overhead_bytes: int = 0
+
+
+PILOT = Other()
 
 
 class ArrayEngine:
@@ -97,7 +115,7 @@ class ArrayEngine:
         """Return the scripts as they would be submitted, with a token that stands for any."""
         return [self._script(batch_id, "token", request) for request in requests]
 
-    def _script(self, batch_id: str, token: str, request: ArrayRequest) -> str:
+    def _script(self, batch_id: str, token: str, request: ArrayRequest, other: Other = PILOT) -> str:
         script = ArrayScript(
             token,
             batch_id,
@@ -109,6 +127,9 @@ class ArrayEngine:
             request.after_job,
             self.limits.parallel_environment,
             request.deadline,
+            other.module,
+            other.driver,
+            other.overhead_bytes,
         )
         return job_script(self.scheduler, script, self._profile)
 
@@ -128,7 +149,22 @@ class ArrayEngine:
                 request = replace(request, after_job=started[-1].submission.job_id)
         return started
 
-    def _start_array(self, batch: Batch, request: ArrayRequest) -> Started:
+    def other_script(self, batch_id: str, request: ArrayRequest, other: Other) -> str:
+        """Return the script of another module's jobs, with a token that stands for any."""
+        return self._script(batch_id, "token", self._with_overhead(request, other), other)
+
+    def start_other(self, batch: Batch, request: ArrayRequest, other: Other) -> Started:
+        """Submit jobs that run another module in the place of the pilot; the caller has the batch's custody.
+
+        Raises:
+            SchedulerError, HostError: as ``start`` does.
+        """
+        return self._start_array(batch, self._with_overhead(request, other), other)
+
+    def _with_overhead(self, request: ArrayRequest, other: Other) -> ArrayRequest:
+        return replace(request, memory_bytes=request.memory_bytes + other.overhead_bytes)
+
+    def _start_array(self, batch: Batch, request: ArrayRequest, other: Other = PILOT) -> Started:
         submission = record_intent(
             batch.paths,
             self.name,
@@ -138,6 +174,6 @@ class ArrayEngine:
             memory_bytes=request.memory_bytes,
             after=request.after_job,
         )
-        write_script(batch, submission, self._script(batch.batch_id, submission.token, request))
+        write_script(batch, submission, self._script(batch.batch_id, submission.token, request, other))
         submission = send(batch, submission, self.scheduler, self._host)
         return Started(submission, describe(submission))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from crh_batch.engines.array import ArrayEngine
-from crh_batch.engines.base import LOCAL, Engine
+from crh_batch.engines.base import LOCAL
 from crh_batch.engines.local import LocalEngine
 from crh_batch.errors import UsageError
 from crh_batch.hosts.base import Host
@@ -14,11 +14,14 @@ from crh_batch.profile import Profile
 from crh_batch.schedulers.base import Scheduler
 from crh_batch.schedulers.known import SCHEDULERS
 
-ENGINES = ("array", "local")
+DASK = "dask"
+ENGINES = ("array", "local", DASK)
 
 
-def choose_engine(wanted: str, profile: Profile, *, cores: int = 0, host: Host | None = None) -> Engine:
-    """Return the engine for new pilots.
+def choose_engine(
+    wanted: str, profile: Profile, *, cores: int = 0, host: Host | None = None
+) -> ArrayEngine | LocalEngine:
+    """Return the engine for new pilots, or the one below the dask engine.
 
     Args:
         wanted: ``array``, ``local``, or empty to find out.

@@ -14,6 +14,7 @@ from crh_batch.engines.groups import trusted_groups
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, Who, boot_id, login_name, pid_namespace, start_ticks, verdict_here
 from crh_batch.ledger.memory import MemoryRule
+from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.sharing import make_directories, share
 from crh_batch.ledger.submissions import (
     Submission,
@@ -73,7 +74,7 @@ class LocalEngine:
             return []
         submission = record_intent(batch.paths, self.name, 0, 1)
         process = start_pilot(batch, submission, self.cores, self._scratch, self._memory_mb)
-        submission = record_started(batch.paths, submission, _who(process.pid))
+        submission = record_process(batch.paths, submission, process.pid)
         return [
             Started(submission, f"a pilot with {plural(self.cores, 'core')} on this machine, process {process.pid}")
         ]
@@ -96,11 +97,16 @@ def pilot_argv(batch: Batch, submission_token: str, cores: int, scratch: str, me
         argv += ["--memory-mb", str(memory_mb)]
     if submission_token:
         argv += ["--submission", submission_token]
-    for group_id in trusted_groups(batch.paths.root) if not owns(batch.paths.directory) else ():
-        argv += ["--share-group", str(group_id)]
+    argv += group_argv(batch)
     if scratch:
         argv += ["--scratch", scratch]
     return argv
+
+
+def group_argv(batch: Batch) -> list[str]:
+    """Return what a pilot is told of the groups whose members' batches it may run."""
+    groups = trusted_groups(batch.paths.root) if not owns(batch.paths.directory) else ()
+    return [word for group_id in groups for word in ("--share-group", str(group_id))]
 
 
 def start_pilot(
@@ -121,5 +127,7 @@ def start_pilot(
         )
 
 
-def _who(pid: int) -> Who:
-    return Who(socket.gethostname(), boot_id(), pid, start_ticks(pid) or 0, login_name(), pid_namespace())
+def record_process(paths: BatchPaths, submission: Submission, pid: int) -> Submission:
+    """Write down which process of this machine a submission is."""
+    who = Who(socket.gethostname(), boot_id(), pid, start_ticks(pid) or 0, login_name(), pid_namespace())
+    return record_started(paths, submission, who)

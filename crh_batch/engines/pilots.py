@@ -71,7 +71,7 @@ def _cancel_surplus(batch: Batch, living: Living, host: Host) -> None:
         header = None if holder is None else read_header(batch.paths, holder)
         kept = header.job.job_id if header is not None and header.job.job_id in ids else ids[0]
         with contextlib.suppress(SchedulerError, HostError):
-            _cancel_jobs(submission.engine, host, [one for one in ids if one != kept])
+            cancel_jobs(submission.engine, host, [one for one in ids if one != kept])
 
 
 def send_again(batch: Batch, host: Host, wanted: Collection[int]) -> list[Started]:
@@ -110,7 +110,7 @@ def end_pilots(batch: Batch, host: Host) -> None:
     for name in SCHEDULERS:
         mine = [one for one in submissions if one.engine == name]
         ids = [job_id for one in mine for job_id in (one.job_id, *living.unended_job_ids(one.token)) if job_id]
-        _cancel_jobs(name, host, list(dict.fromkeys(ids)))
+        cancel_jobs(name, host, list(dict.fromkeys(ids)))
     deadline = time.monotonic() + END_WITHIN_S
     while time.monotonic() < deadline and any(living.submission(one) is Verdict.ALIVE for one in submissions):
         time.sleep(0.5)
@@ -131,7 +131,12 @@ def _ask_to_end(who: Who) -> None:
         ) from error
 
 
-def _cancel_jobs(name: str, host: Host, ids: list[str]) -> None:
+def cancel_jobs(name: str, host: Host, ids: list[str]) -> None:
+    """Cancel jobs of a scheduler.
+
+    Raises:
+        SchedulerError: it failed.
+    """
     if not ids:
         return
     scheduler = SCHEDULERS[name]

@@ -122,6 +122,11 @@ def freeze_pilot(paths: BatchPaths, entry: str = "crh_batch.pilot.main") -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def link_python(path: str) -> None:
+    """Make a link to this Python by the name it was started with: behind that its environment isn't known any more."""
+    os.symlink(sys.executable, path)
+
+
 def pilot_archive(entry: str = "crh_batch.pilot.main") -> bytes:
     """Return pilot.pyz: source and, for this Python, byte code, which starts three times as fast.
 

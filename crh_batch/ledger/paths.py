@@ -100,6 +100,11 @@ class BatchPaths:
         return self._in("packs")
 
     @property
+    def dask(self) -> str:
+        """dask/: a directory for each dask scheduler of the batch, which nobody but its owner can read."""
+        return self._in("dask")
+
+    @property
     def names(self) -> str:
         """names/: the exclusive names, sharded."""
         return self._in("names")

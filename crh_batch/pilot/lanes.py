@@ -36,6 +36,7 @@ class Lane:
     def __init__(
         self, batch: Batch, item_class: ItemClass, cores: int, admit: Callable[[Candidate, Item], bool]
     ) -> None:
+        self.item_class = item_class
         self.width = min(item_class.threads, cores)
         self.chooser = Chooser(batch, item_class)
         self.short_runs = False
@@ -84,11 +85,18 @@ class Lane:
 
     def _next(self) -> Offer | None:
         while (candidate := self.chooser.next()) is not None:
-            item = self._batch.items[candidate.item_id]
-            if self._admit(candidate, item):
-                return Offer(candidate, item, self.width, self._batch.need_bytes(item, candidate.memory_failures))
+            offer = self.offer(candidate)
+            if offer is not None:
+                return offer
             self.chooser.skip(candidate.item_id)
         return None
+
+    def offer(self, candidate: Candidate) -> Offer | None:
+        """Return what somebody else chose, None if this pilot can't take it."""
+        item = self._batch.items[candidate.item_id]
+        if not self._admit(candidate, item):
+            return None
+        return Offer(candidate, item, self.width, self._batch.need_bytes(item, candidate.memory_failures))
 
     def put_back(self, offer: Offer) -> None:
         """Take back what ``find`` gave."""
@@ -159,17 +167,34 @@ class Lanes:
         choice = self._packing.choose(self._lanes, may_go_ahead=self._ahead < self.max_ahead)
         if choice is None:
             return None
-        ticket = Ticket(self._lanes[choice.lane], choice.offer)
+        return self._ticket(self._lanes[choice.lane], choice.offer, has_room=choice.has_room)
+
+    def _ticket(self, lane: Lane, offer: Offer, *, has_room: bool) -> Ticket:
+        ticket = Ticket(lane, offer)
         with self._condition:
             self._in_flight += 1
             # RACE: one that waits in line may have taken the place just now; then this one is claimed ahead.
-            if choice.has_room and self._packing.fits(choice.offer):
-                ticket.place = self._take(choice.offer)
+            if has_room and self._packing.fits(offer):
+                ticket.place = self._take(offer)
             else:
                 self._ahead += 1
         return ticket
 
-    def _win(self, ticket: Ticket, win: Callable[[Offer], bool]) -> bool:
+    def lane_of(self, item_id: int) -> Lane | None:
+        """Return the lane that a tomodir belongs to; None if this pilot takes none of its class."""
+        inside = (one for one in self._lanes if one.item_class.first <= item_id < one.item_class.stop)
+        return next(inside, None)
+
+    def claim_this(self, lane: Lane, offer: Offer, win: Callable[[Offer], bool]) -> Ticket | None:
+        """Claim what somebody else chose; None if it isn't ours. It begins when there is a place for it.
+
+        Args:
+            win: makes the claim; returns whether it is ours.
+        """
+        ticket = self._ticket(lane, offer, has_room=True)
+        return ticket if self._made(ticket, win) else None
+
+    def _made(self, ticket: Ticket, win: Callable[[Offer], bool]) -> bool:
         won = False
         try:
             won = win(ticket.offer)
@@ -177,6 +202,10 @@ class Lanes:
             if not won:
                 self.end(ticket)
                 self.leave(ticket)
+        return won
+
+    def _win(self, ticket: Ticket, win: Callable[[Offer], bool]) -> bool:
+        won = self._made(ticket, win)
         if won:
             ticket.lane.chooser.won()
         else:

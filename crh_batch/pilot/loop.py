@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -180,8 +180,12 @@ class Pilot:
         with self._lock:
             self._trouble = self._trouble or error
             self._time.stop("trouble")
-        self._lanes.stop()
+        self._stop_claiming()
         self._wake()
+
+    def _stop_claiming(self) -> None:
+        """Claim nothing more; may be called again and again, from any thread."""
+        self._lanes.stop()
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):
@@ -196,7 +200,7 @@ class Pilot:
         while self._slots_at_work:
             self._time.notice_end()
             if self._time.stopping:
-                self._lanes.stop()
+                self._stop_claiming()
             if self._time.is_over and not ended:
                 ended = True
                 for attempt in self._running():
@@ -244,9 +248,15 @@ class Pilot:
     # ---------------------------------------------------------------- slots
 
     def _slot(self) -> None:
-        try:
+        with self._leaving():
             while (ticket := self._lanes.claim(self._win)) is not None:
                 self._run_claim(ticket)
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Take a slot's trouble, and count the slot out when it is through; it was counted in before."""
+        try:
+            yield
         except CrhBatchError as error:
             self._give_up(error)
         except OSError as error:
@@ -280,7 +290,8 @@ class Pilot:
         self._session.append("claim", id=item_id, attempt=attempt)
         return True
 
-    def _run_claim(self, ticket: Ticket) -> None:
+    def _run_claim(self, ticket: Ticket) -> stages.Result | None:
+        """Run what was claimed; return what came of it, None if somebody else has said that."""
         item, number = ticket.offer.item, ticket.offer.candidate.attempt
         attempt: Attempt | None = None
         has_place = True
@@ -288,8 +299,7 @@ class Pilot:
             try:
                 attempt = stages.prepare(self._batch, item, number, self._scratch)
             except CrhBatchError as error:
-                self._settle(ticket, stages.failed_before_start(item, number, error), None)
-                return
+                return self._settle(ticket, stages.failed_before_start(item, number, error), None)
             except OSError as error:
                 self._give_back_unstaged(item, number, error)
             except MemoryError:
@@ -303,7 +313,7 @@ class Pilot:
             # Others may have its place while its results are packed.
             has_place = False
             self._lanes.end(ticket)
-            self._settle(ticket, result, attempt)
+            return self._settle(ticket, result, attempt)
         finally:
             with self._lock:
                 self._attempts.pop((item.item_id, number), None)
@@ -348,17 +358,17 @@ class Pilot:
             attempt.program.end(attempt.ended_by.value)
         self._session.append("stage", id=attempt.item.item_id, attempt=attempt.number, stage=attempt.stage)
 
-    def _settle(self, ticket: Ticket, result: stages.Result, attempt: Attempt | None) -> None:
+    def _settle(self, ticket: Ticket, result: stages.Result, attempt: Attempt | None) -> stages.Result | None:
         item, number = ticket.offer.item, ticket.offer.candidate.attempt
         if attempt is not None and attempt.ended_by in (Failure.LOST, Failure.CANCELLED):
             # RACE: another process has already said how this attempt ended; its name stands.
             self._session.append("fail", **{**result.event, "failure": attempt.ended_by.value})
-            return
+            return None
         self._committer.hand_over(result)
         if result.failure is None:
             self._finished += 1
             self._failures_in_a_row = 0
-            return
+            return result
         self._failed += 1
         print(f"{item.path}: attempt {number}: {result.failure.value}: {result.error}", file=sys.stderr, flush=True)
         if result.failure is Failure.PROGRAM:
@@ -371,6 +381,7 @@ class Pilot:
                 "Look at the node; the tomodirs that were not tried stay ready.",
             )
         self._lanes.look_again()
+        return result
 
 
 def _starved(batch: Batch, what: str) -> LedgerError:

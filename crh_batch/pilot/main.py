@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 
 from crh_batch.errors import CrhBatchError
 from crh_batch.ledger.batch import Batch
@@ -22,13 +23,24 @@ from crh_batch.pilot.requeue import recover_former_lives
 from crh_batch.pilot.scratch import make_scratch, remove_scratch
 from crh_batch.pilot.submission import deadline_of, job_of_same_submission
 
+MakePilot = Callable[[Batch, Session, PilotOptions, JobTime, Guard, str], Pilot]
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one pilot; return 0, or 3 when something other than a tomodir stopped it."""
-    parsed = _parse(arguments)
+    return run(parser().parse_args(arguments), Pilot)
+
+
+def run(parsed: argparse.Namespace, make: MakePilot) -> int:
+    """Run one pilot of any kind; return 0, or 3 when something other than a tomodir stopped it.
+
+    Args:
+        parsed: what ``parser`` gave.
+        make: makes it, when its session, its guard and its scratch directory are there.
+    """
     virtual_memory.spare()
     try:
-        return _run(parsed)
+        return _run(parsed, make)
     except CrhBatchError as error:
         print(f"pilot: {error}", file=sys.stderr, flush=True)
         return error.exit_code
@@ -42,7 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
         return CrhBatchError.exit_code
 
 
-def _parse(arguments: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Return what reads a pilot's command line."""
     parser = argparse.ArgumentParser(prog="pilot.pyz", description="Claim and run the tomodirs of a crh-batch batch.")
     parser.add_argument("batch", help="the batch's directory")
     parser.add_argument("--cores", type=int, default=0, help="cores to keep busy (default: those of this process)")
@@ -62,10 +75,10 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--share-group", type=int, default=0, help="number of a group whose members' batches may be run (default: none)"
     )
     parser.add_argument("--keep-scratch", action="store_true", help="leave the private directories for looking at")
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _run(parsed: argparse.Namespace, make: MakePilot) -> int:
     if parsed.share_group:
         trust_groups(lambda root: (parsed.share_group,))
     here = surroundings(os.environ, os.getpid())
@@ -105,7 +118,7 @@ def _run(parsed: argparse.Namespace) -> int:
             warn_s=parsed.warn_s,
             by_deadline=by_deadline,
         )
-        trouble = Pilot(batch, session, options, job_time, guard, scratch).run()
+        trouble = make(batch, session, options, job_time, guard, scratch).run()
     finally:
         if not parsed.keep_scratch:
             remove_scratch(scratch)

@@ -113,6 +113,9 @@ class ArrayScript:
         after_job: begins when all tasks of this job have ended, however they did; empty for at once.
         parallel_environment: what SGE gives several cores by, where the profile names none.
         deadline: after which nothing may begin, seconds since 1970; 0 for never.
+        module: what the client's own Python runs in place of pilot.pyz, with the same arguments; empty for the pilot.
+        driver: for such a module, the directory below ``dask/`` with what it needs to know.
+        overhead_bytes: how much of the memory such a module takes for itself, more than a pilot does.
     """
 
     token: str
@@ -125,6 +128,9 @@ class ArrayScript:
     after_job: str = ""
     parallel_environment: str = ""
     deadline: float = 0.0
+    module: str = ""
+    driver: str = ""
+    overhead_bytes: int = 0
 
     @property
     def memory_mb(self) -> int:

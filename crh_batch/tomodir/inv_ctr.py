@@ -72,6 +72,16 @@ def read_progress(inv_ctr_path: str) -> Progress:
     )
 
 
+def read_curve(inv_ctr_path: str) -> list[tuple[int, float]]:
+    """Return the misfits of the finished iterations, by number, as far as the end of the file goes back."""
+    try:
+        tail = _whole_lines(read_ends(inv_ctr_path, 0, _TAIL_BYTES).tail)
+    except (OSError, ValueError):
+        return []
+    found = {int(number): _finite(rms) for number, rms in _ITERATION.findall(tail)}
+    return [(number, rms) for number, rms in sorted(found.items()) if rms is not None]
+
+
 def is_finished(inv_ctr_path: str) -> bool:
     """Whether the last line of an inv.ctr begins with ``***finished***``."""
     try:
