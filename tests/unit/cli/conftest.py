@@ -39,3 +39,11 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_
         return Said(code, out, err)
 
     return run
+
+
+@pytest.fixture
+def no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user whose profile says that there is none, whatever this machine has."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "config" / "crh-batch").mkdir(parents=True)
+    (tmp_path / "config" / "crh-batch" / "profile.toml").write_text('scheduler = "local"\n')

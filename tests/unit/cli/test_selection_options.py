@@ -19,12 +19,7 @@ from crh_batch.engines.history_file import history_path
 from crh_batch.ledger.batch import Batch, batches_of
 from unit.cli.conftest import Run
 
-
-@pytest.fixture(autouse=True)
-def _no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    (tmp_path / "config" / "crh-batch").mkdir(parents=True)
-    (tmp_path / "config" / "crh-batch" / "profile.toml").write_text('scheduler = "local"\n')
+pytestmark = pytest.mark.usefixtures("no_scheduler")
 
 
 @pytest.fixture

@@ -17,13 +17,7 @@ from crh_batch.ledger.submissions import read_submissions
 from unit.cli.conftest import Run
 from unit.ledger.making import begin, claim, make_batch, make_item, make_names
 
-
-@pytest.fixture(autouse=True)
-def _no_scheduler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user whose profile says that there is none, whatever this machine has."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    (tmp_path / "config" / "crh-batch").mkdir(parents=True)
-    (tmp_path / "config" / "crh-batch" / "profile.toml").write_text('scheduler = "local"\n')
+pytestmark = pytest.mark.usefixtures("no_scheduler")
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ Nothing waits for a pipe, nothing is read without end, and each gets an error (o
 from __future__ import annotations
 
 import os
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,6 +28,7 @@ from crh_batch.profile_files import load_profile
 from crh_batch.report import as_json
 from crh_batch.report.states import status_of
 from crh_batch.report.usage import finished_since, read_usage
+from unit.wrong_things import KINDS, Make, endless, huge, link_to_itself
 
 from .making import begin, claim, make_batch
 
@@ -37,39 +36,6 @@ from .making import begin, claim, make_batch
 pytestmark = pytest.mark.timeout(60)
 
 
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def directory(path: Path) -> None:
-    path.mkdir()
-
-
-def endless(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def link_to_itself(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-def huge(path: Path) -> None:
-    path.touch()
-    os.truncate(path, 1 << 30)
-
-
-def listening(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as one:
-        here = os.getcwd()
-        os.chdir(path.parent)
-        try:
-            one.bind(path.name)
-        finally:
-            os.chdir(here)
-
-
-KINDS = [fifo, directory, endless, link_to_itself, huge, listening]
-Make = Callable[[Path], None]
 kinds = pytest.mark.parametrize("make", KINDS, ids=lambda make: make.__name__)
 
 

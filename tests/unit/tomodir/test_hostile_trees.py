@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,44 +21,12 @@ from crh_batch.pilot.staging import find_outputs, stage_inputs
 from crh_batch.plan.survey import examine
 from crh_batch.tomodir.needs import describe
 from crh_batch.tomodir.scan import find_tomodirs
+from unit.wrong_things import KINDS, Make, huge
 
 pytestmark = pytest.mark.timeout(60)
 ANNA = 40001
 
 
-def fifo(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def directory(path: Path) -> None:
-    path.mkdir()
-
-
-def endless(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def link_to_itself(path: Path) -> None:
-    path.symlink_to(path.name)
-
-
-def huge(path: Path) -> None:
-    path.touch()
-    os.truncate(path, 1 << 30)
-
-
-def listening(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as one:
-        here = os.getcwd()
-        os.chdir(path.parent)
-        try:
-            one.bind(path.name)
-        finally:
-            os.chdir(here)
-
-
-Make = Callable[[Path], None]
-KINDS = [fifo, directory, endless, link_to_itself, huge, listening]
 FILES = ["exe/crtomo.cfg", "exe/crmod.cfg", "grid/elem.dat", "grid/elec.dat", "config/config.dat", "rho/rho.dat"]
 
 
