@@ -182,7 +182,8 @@ def test_pilot_of_a_job_that_was_started_again(on_cluster: Bench) -> None:
     again = (("@requeued",), ("@over",), ARRAY, ("@jobs",), COLLECT)
     plan = on_cluster.plan(("@requeued",), (again, again[1:]))
     prepare(plan, ARRAY, ("@dies", "000000.done", "@job"))
-    assert_each_is_mended(on_cluster, plan, ["claim.002", "fail.001.lost", "000001.done"], at_least=20)
+    # The other one may have been done before the death.
+    assert_each_is_mended(on_cluster, plan, ["claim.002", "fail.001.lost", "000000.done"], at_least=20)
 
 
 def test_pilot_that_passes_a_result_on(chain: Bench) -> None:
