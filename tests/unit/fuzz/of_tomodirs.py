@@ -15,7 +15,7 @@ from crh_batch.ledger.collect import _provenance_batch
 from crh_batch.tomodir.crmod_cfg import read_crmod_cfg
 from crh_batch.tomodir.crtomo_cfg import read_crtomo_cfg
 from crh_batch.tomodir.error_dat import read_error_dat
-from crh_batch.tomodir.inv_ctr import is_finished, read_progress
+from crh_batch.tomodir.inv_ctr import is_finished, read_curve, read_progress
 from crh_batch.tomodir.measurements import read_measurements, volt_is_complete
 from crh_batch.tomodir.mesh import read_mesh
 from crh_batch.tomodir.needs import describe
@@ -68,7 +68,7 @@ def of_tomodirs(scratch: Path) -> list[Reader]:
 
     def followed(path: str) -> object:
         judge_crtomo(str(tomodir), Exit(0, "STOP 0\n"), {"inv_dirs": ["inv"]})
-        return is_finished(path), read_progress(path)
+        return is_finished(path), read_progress(path), read_curve(path)
 
     elem, elec = str(tomodir / "grid" / "elem.dat"), str(tomodir / "grid" / "elec.dat")
     table: list[tuple[str, Callable[[str], object], tuple[str, ...]]] = [
@@ -79,7 +79,7 @@ def of_tomodirs(scratch: Path) -> list[Reader]:
         ("config/config.dat", read_measurements, ("tomodir.measurements.read_measurements",)),
         ("mod/volt.dat", volt_is_complete, ()),
         ("rho/rho.dat", lambda path: None, ()),
-        ("inv/inv.ctr", followed, ("tomodir.inv_ctr.read_progress",)),
+        ("inv/inv.ctr", followed, ("tomodir.inv_ctr.read_progress", "tomodir.inv_ctr.read_curve")),
         ("exe/error.dat", judged, ("tomodir.error_dat.read_error_dat",)),
         ("exe/crt.noisemod", lambda path: None, ()),
         ("exe/crh.json", lambda path: _provenance(tomodir), ()),
