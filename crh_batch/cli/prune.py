@@ -33,16 +33,19 @@ _UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 )
 @click.option("--packs", is_flag=True, help="Only packs whose results are all collected; the rest of a batch is kept.")
 @click.option("--replaced", is_flag=True, help="Also old outputs of yours that collect moved to replaced/.")
+@click.option("--failed", is_flag=True, help="Also batches with tomodirs that failed and were given up by cancel.")
 @click.option("--yes", is_flag=True, help="Remove it. Without this nothing is removed.")
 @json_option
-def command(where: tuple[str, ...], older_than: str, packs: bool, replaced: bool, yes: bool, as_json: bool) -> int:
+def command(
+    where: tuple[str, ...], older_than: str, packs: bool, replaced: bool, failed: bool, yes: bool, as_json: bool
+) -> int:
     """Remove batches of which nothing is needed: by default of all batches at or above the current directory.
 
     A batch goes only if every tomodir is collected and holds what was collected, moved to another batch, or was
     cancelled. Says what it would remove, and why it keeps the rest; --yes removes it. report, status, show and log
     know nothing of a batch that was removed.
     """
-    wanted = Wanted(_age_s(older_than), replaced, packs, time.time())
+    wanted = Wanted(_age_s(older_than), replaced, packs, time.time(), failed)
     batches, begun = _batches(where), _begun(where)
     judged = [judge(directory, ThisMachine(), wanted) for directory in batches]
     trouble: list[CrhBatchError] = []

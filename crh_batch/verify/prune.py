@@ -40,12 +40,14 @@ class Wanted:
         replaced: also old outputs that collect moved out of the way.
         packs: only packs, of batches that are kept, too.
         now: seconds since 1970.
+        failed: also batches in which tomodirs failed that the user gave up.
     """
 
     older_than_s: float
     replaced: bool
     packs: bool
     now: float
+    failed: bool = False
 
 
 @dataclass
@@ -106,7 +108,7 @@ def judge(directory: str, host: Host, wanted: Wanted, *, has_custody: bool = Fal
         judged.files = len(judged.packs)
         judged.size = sum(look.packs[token] for token in judged.packs)
         return judged
-    judged.reasons += [*_unfinished(look), *_still_wanted(look, lacking), *_of_the_user(look, wanted)]
+    judged.reasons += [*_unfinished(look, wanted), *_still_wanted(look, lacking), *_of_the_user(look, wanted)]
     if not judged.reasons:
         judged.files, judged.size = _extent(directory)
     return judged
@@ -141,9 +143,14 @@ def _is_over(state: State) -> bool:
     return state.name in _SETTLED or cancelled
 
 
-def _unfinished(look: Look) -> list[str]:
+def _unfinished(look: Look, wanted: Wanted) -> list[str]:
     counts = Counter(state.name for state in look.states.values() if not _is_over(state))
-    words = {StateName.FAILED: "failed; their output lies here", StateName.DONE: "finished and not collected"}
+    if wanted.failed:
+        del counts[StateName.FAILED]
+    words = {
+        StateName.FAILED: "failed; their output lies here (give them up with crh-batch cancel, and say --failed)",
+        StateName.DONE: "finished and not collected",
+    }
     return [f"{plural(number, 'tomodir')} {words.get(name, name.value)}" for name, number in counts.items()]
 
 
@@ -176,7 +183,7 @@ def _still_wanted(look: Look, lacking: dict[int, str]) -> list[str]:
 
     registered = sum(in_threads(speaks_of_it, look.states))
     if registered:
-        reasons.append(f"{plural(registered, '.crh file')} of it left: crh-batch verify --fix")
+        reasons.append(f"{plural(registered, '.crh file')} of it left (crh-batch cancel gives those up that failed)")
     return reasons
 
 

@@ -152,6 +152,18 @@ def test_prune_when_something_may_be_needed_then_it_is_kept_and_it_says_why(
     assert tree_sums(survey.root) == before
 
 
+def test_prune_when_a_failed_one_was_given_up_then_it_goes_if_the_user_says_so(survey: Hurt, prune: Prune) -> None:
+    _fail(survey, "input")
+    assert "--failed" in prune(survey)["kept"][0]
+    assert prune(survey, "--failed")["kept"] == []
+    _register(survey)
+    assert "1 .crh file of it left" in prune(survey, "--failed", "--yes")["kept"][0], "it was not given up"
+    assert survey.directory.exists()
+    survey.crh(0).unlink()
+    prune(survey, "--failed", "--yes")
+    assert not survey.directory.exists()
+
+
 def test_prune_when_another_client_is_at_work_then_it_is_kept(survey: Hurt, prune: Prune) -> None:
     with custody_of(survey.batch):
         assert "a client is at work" in prune(survey, "--yes")["kept"][0]
