@@ -132,17 +132,15 @@ def test_names_that_a_shell_would_read_run_right(cluster: Cluster, tmp_path: Pat
     assert status(crh, survey)["complete"]
 
 
-def test_cancelled_array_is_finished_by_one_more_command(
-    any_cluster: Cluster, survey: Path, crh: Crh, gate: Gate
-) -> None:
+def test_cancelled_array_is_finished_by_one_more_command(cluster: Cluster, survey: Path, crh: Crh, gate: Gate) -> None:
     """scancel or qdel of a running array: the pilots record how far they came, and submit goes on from there."""
     write_demo(survey / "demo", 8)
     (survey / "crh-batch.toml").write_text(gate.profile)
     crh("submit", cwd=survey, local=False)
     wait_for_claims(survey, 2)
     for submission in read_submissions(newest(survey).paths):
-        any_cluster.cancel(submission.job_id)
-        any_cluster.wait_for_end(submission.job_id)
+        cluster.cancel(submission.job_id)
+        cluster.wait_for_end(submission.job_id)
     assert not status(crh, survey)["complete"]
     gate.open()
     crh("submit", "--wait", "--collect", cwd=survey, local=False)
