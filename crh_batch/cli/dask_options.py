@@ -35,7 +35,7 @@ class DaskWishes:
         """Return the dask engine.
 
         Raises:
-            DaskError: packages are missing.
+            DaskError: packages are missing, or no node may submit jobs for --head-job.
             UsageError: options that contradict each other, or no scheduler here.
         """
         check_installed()
@@ -50,7 +50,9 @@ class DaskWishes:
             raise UsageError(f"--dashboard-address {address}: not HOST:PORT", "For example 127.0.0.1:8787.")
         options = Options(minimum, maximum, local, cores or 0, address, profile.interface)
         below = choose_engine(LOCAL if local else "array", profile, cores=cores or 0)
-        return DaskEngine(below, ThisMachine(), profile, options, self.head_job)
+        engine = DaskEngine(below, ThisMachine(), profile, options, self.head_job)
+        engine.check_head()
+        return engine
 
     def check(self, engine: str | None) -> None:
         """Refuse options that mean nothing to another engine.

@@ -369,6 +369,14 @@ class Scheduler(Protocol):
         """
         ...
 
+    def submitting_argvs(self) -> list[list[str]]:
+        """Return what to ask about whether jobs can be submitted from within jobs; nothing if they always can."""
+        ...
+
+    def nodes_may_submit(self, answers: Sequence[Completed]) -> bool:
+        """Return whether a node may submit jobs, by the answers to ``submitting_argvs``; also if that isn't known."""
+        ...
+
     def site_questions(self, answers: Sequence[Completed], user: str) -> list[list[str]]:
         """Return what to ask next about the whole site, given the answers so far; nothing when all is known."""
         ...

@@ -241,6 +241,18 @@ class Sge:
             environment,
         )
 
+    def submitting_argvs(self) -> list[list[str]]:
+        """See Scheduler."""
+        return [["qconf", "-ss"], ["qconf", "-sel"]]
+
+    def nodes_may_submit(self, answers: Sequence[Completed]) -> bool:
+        """See Scheduler; SGE refuses a submission from a host that isn't on a list of its own."""
+        if any(one.exit_status != 0 for one in answers):
+            return True
+        # The one list may have a domain where the other has none.
+        submitting, nodes = ({line.split(".")[0].lower() for line in one.stdout.split()} for one in answers)
+        return not nodes or bool(submitting & nodes)
+
     def site_questions(self, answers: Sequence[Completed], user: str) -> list[list[str]]:
         """See Scheduler."""
         return sge_site.questions(answers, user)

@@ -330,6 +330,14 @@ class Slurm:
         partitions = slurm_site.parse_partitions(nodes, profile.partitions)
         return limits_of(slurm_site.parse_max_array_size(config), partitions, profile)
 
+    def submitting_argvs(self) -> list[list[str]]:
+        """See Scheduler."""
+        return []
+
+    def nodes_may_submit(self, answers: Sequence[Completed]) -> bool:
+        """See Scheduler."""
+        return True
+
     def site_questions(self, answers: Sequence[Completed], user: str) -> list[list[str]]:
         """See Scheduler."""
         return slurm_site.questions(answers, user)

@@ -335,7 +335,7 @@ class SgeCluster(Cluster):
         self._wait_for_master()
         self._configure("-Msconf", "sconf", config.scheduler_configuration())
         # Submitting and asking is allowed from here, and from within jobs.
-        self._as_master("qconf", "-as", socket.gethostname())
+        self._as_master("qconf", "-as", ",".join([socket.gethostname(), *NODES]))
         self._as_master("qconf", "-ah", ",".join(NODES))
         first_gid = random.SystemRandom().randrange(100_000, 10_000_000)
         for number, name in enumerate(NODES):

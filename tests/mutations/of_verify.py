@@ -104,7 +104,7 @@ MUTATIONS = (
         "verify/prune.py",
         (
             (
-                "*_unfinished(look), ",
+                "*_unfinished(look, wanted), ",
                 "",
             ),
         ),

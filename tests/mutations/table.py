@@ -6,6 +6,7 @@ from mutations import (
     of_batch,
     of_collecting,
     of_custody,
+    of_dask,
     of_durable,
     of_guarding,
     of_input,
@@ -38,6 +39,7 @@ GROUPS: tuple[tuple[str, tuple[Mutation, ...]], ...] = (
     ("Collecting: how it is put in place", of_placing.MUTATIONS),
     ("Permissions", of_guarding.MUTATIONS),
     ("Verify, verify-fs and prune", of_verify.MUTATIONS),
+    ("The dask engine", of_dask.MUTATIONS),
     ("Hostile input", of_input.MUTATIONS),
 )
 MUTATIONS = tuple(one for _, mutations in GROUPS for one in mutations)

@@ -35,7 +35,7 @@ from crh_batch.ledger.names import StateName
 from crh_batch.ledger.session import Job
 from crh_batch.ledger.submissions import Submission
 
-# Between two turns: short for few tomodirs; for many, turns take a twentieth of the time.
+# Between two turns: short for few tomodirs; for many, listing takes a twentieth of the time.
 _PAUSE_S = 0.25
 _MAX_PAUSE_S = 10.0
 _TURN_SHARE = 20.0
@@ -174,6 +174,8 @@ class Driver:
         while self._wish is None:
             began = time.monotonic()
             left = await asyncio.to_thread(look_at, self._batch)
+            # Of the listing alone: a scheduler that is slow to take a job in must not make this slow to see a death.
+            took = time.monotonic() - began
             self._tell(left, scheduler, muster)
             if left.is_over:
                 return Ending.OVER
@@ -181,7 +183,6 @@ class Driver:
             await orders.take_back(left)
             orders.hand_out(left)
             await muster.turn(left)
-            took = time.monotonic() - began
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wished.wait(), min(max(_PAUSE_S, took * _TURN_SHARE), _MAX_PAUSE_S))
         return self._wish

@@ -55,6 +55,23 @@ class DaskEngine:
         """What is known of the memory of jobs."""
         return self.below.memory_rule
 
+    def check_head(self) -> None:
+        """Find out whether a dask scheduler in a job could have workers.
+
+        Raises:
+            DaskError: nodes may not submit jobs.
+            HostError: the scheduler's commands can't be started.
+        """
+        if not self.head_job or isinstance(self.below, LocalEngine):
+            return
+        scheduler = self.below.scheduler
+        if not scheduler.nodes_may_submit([self.host.run(argv) for argv in scheduler.submitting_argvs()]):
+            raise DaskError(
+                f"--head-job: no node of this {scheduler.title} may submit jobs, so the job could start no workers",
+                "Leave --head-job out: workers go on by themselves after you log out. Or ask whoever runs the cluster "
+                "to make the nodes submit hosts (qconf -as).",
+            )
+
     def plan(self, work: Sequence[ClassWork]) -> list[ArrayRequest]:
         """Size the requests."""
         return self.below.plan(work)

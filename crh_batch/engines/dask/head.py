@@ -12,6 +12,7 @@ import sys
 
 from crh_batch.engines.choose import choose_engine
 from crh_batch.engines.dask.engine import DaskEngine
+from crh_batch.engines.dask.frugal import be_frugal
 from crh_batch.engines.dask.place import Contact, Place
 from crh_batch.engines.keep_going import profile_of
 from crh_batch.errors import CrhBatchError
@@ -24,6 +25,7 @@ from crh_batch.pilot.main import parser
 
 def main(arguments: list[str] | None = None) -> int:
     """Drive a batch; return 0 when it is over or workers go on alone, 3 when something is at fault."""
+    be_frugal()
     reads = parser()
     reads.add_argument("--driver", required=True, help="the directory below dask/ that was made for this scheduler")
     parsed = reads.parse_args(arguments)

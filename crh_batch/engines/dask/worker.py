@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Any
 
+from crh_batch.engines.dask.frugal import be_frugal
 from crh_batch.engines.dask.place import Place
 from crh_batch.engines.dask.sizes import resource_of
 from crh_batch.ledger.paths import BatchPaths
@@ -169,6 +170,7 @@ WORKER_CONFIG: dict[str, Any] = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one worker; return 0, or 3 when something other than a tomodir stopped it."""
+    be_frugal()
     reads = parser()
     reads.add_argument("--driver", required=True, help="the directory below dask/ of the scheduler to work for")
     parsed = reads.parse_args(arguments)

@@ -21,23 +21,29 @@ from crh_batch.demo import TomodirSpec, write_tomodir
 from crh_batch.engines.dask.place import Contact, latest_contact
 from crh_batch.ledger.batch import Batch, batches_of
 from crh_batch.ledger.submissions import read_submissions
+from gate import Gate
+
+ARGV = (sys.executable, "-m", "crh_batch", "submit", "--engine", "dask", "--local", "-j", "3", "-t", "2")
 
 
 class Driven:
     """A survey with a foreground driver whose programs wait for a gate."""
 
-    def __init__(self, survey: Path, gate: Path) -> None:
+    def __init__(self, survey: Path, gate: Gate) -> None:
         self.survey = survey
         self.gate = gate
         self.log = survey.parent / "driver.log"
-        argv = [sys.executable, "-m", "crh_batch", "submit", "--engine", "dask", "--local", "-j", "3", "-t", "2"]
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(argv, cwd=survey, stderr=log, stdin=subprocess.DEVNULL)
-        wait_until("the driver says where it is", self._contact, timeout_s=60)
+            self.process = subprocess.Popen(ARGV, cwd=survey, stderr=log, stdin=subprocess.DEVNULL)
+        wait_until("the driver says where it is", self._contact_or_end, timeout_s=120)
+        assert self.process.poll() is None, self.log.read_text()
 
     @property
     def batch(self) -> Batch:
         return Batch(batches_of(str(self.survey))[-1])
+
+    def _contact_or_end(self) -> bool:
+        return self._contact() is not None or self.process.poll() is not None
 
     def _contact(self) -> Contact | None:
         return latest_contact(self.batch.paths) if batches_of(str(self.survey)) else None
@@ -54,31 +60,39 @@ class Driven:
 
 
 @pytest.fixture
-def driven(tmp_path: Path, programs: Path) -> Iterator[Driven]:
-    survey, gate = tmp_path / "survey", tmp_path / "gate"
+def gate(tmp_path: Path, programs: Path) -> Gate:
+    return Gate(tmp_path / "gate", programs)
+
+
+@pytest.fixture
+def survey(tmp_path: Path, gate: Gate) -> Path:
+    """Two widths of tomodirs behind the gate."""
+    directory = tmp_path / "survey"
     for number, dims in enumerate(("2D", "2.5D", "2D")):
         spec = TomodirSpec(dims=dims, electrodes=12, layers=6, inversion=False)  # type: ignore[arg-type]
-        write_tomodir(survey / f"td{number}", spec)
-    script = tmp_path / "gated-crmod"
-    script.write_text(f"#!/bin/sh\nwhile [ ! -e {gate} ]; do sleep 0.05; done\nexec {programs}/CRMod_stable\n")
-    script.chmod(0o755)
-    (survey / "crh-batch.toml").write_text(f'scheduler = "local"\ncrmod = "{script}"\n')
+        write_tomodir(directory / f"td{number}", spec)
+    (directory / "crh-batch.toml").write_text(f'scheduler = "local"\n{gate.profile}')
+    return directory
+
+
+@pytest.fixture
+def driven(survey: Path, gate: Gate) -> Iterator[Driven]:
     one = Driven(survey, gate)
     yield one
-    gate.touch()
+    gate.open()
     one.process.terminate()
     one.process.wait(timeout=60)
 
 
 def test_two_sizes_work_and_the_dashboard_shows_them(driven: Driven, crh: Crh) -> None:
-    wait_until("workers of both sizes have come", lambda: driven.workers() >= 2, timeout_s=60)
+    wait_until("workers of both sizes have come", lambda: driven.workers() >= 2, timeout_s=120)
     assert {one.cores for one in read_submissions(driven.batch.paths)} == {1, 2}
     link = crh("dashboard", cwd=driven.survey).stdout.strip()
     for page in ("status", "tomodirs"):
         with urllib.request.urlopen(link.replace("status", page), timeout=20) as answer:
             assert answer.status == 200
             assert b"tomodirs" in answer.read(), "the menu names the page of its own"
-    driven.gate.touch()
+    driven.gate.open()
     assert driven.process.wait(timeout=90) == 0, driven.log.read_text()
     assert "was not made by" not in crh("verify", cwd=driven.survey).stdout
     said = driven.log.read_text()
@@ -128,10 +142,10 @@ def test_the_scheduler_opens_to_its_key_alone(driven: Driven) -> None:
 
 
 def test_ctrl_c_without_a_terminal_leaves_the_workers_to_finish(driven: Driven, crh: Crh) -> None:
-    wait_until("workers of both sizes have come", lambda: driven.workers() >= 2, timeout_s=60)
+    wait_until("workers of both sizes have come", lambda: driven.workers() >= 2, timeout_s=120)
     driven.process.send_signal(signal.SIGINT)
     assert driven.process.wait(timeout=60) == 130
     assert "the workers go on by themselves" in driven.log.read_text()
-    driven.gate.touch()
+    driven.gate.open()
     crh("wait", "--timeout", "60", cwd=driven.survey)
     assert json.loads(crh("status", "--json", cwd=driven.survey).stdout)["complete"]

@@ -184,6 +184,49 @@ def test_two_users_of_a_group_work_on_one_batch(crh: Crh, programs: Path, survey
     assert json.loads(crh_as(crh, anna, "status", "--json", cwd=survey))["counts"]["collected"] == 1
 
 
+def test_dasks_key_stays_with_its_owner_in_a_batch_that_a_group_shares(
+    crh: Crh, programs: Path, survey: Path, anna: User, ben: User
+) -> None:
+    gate = Gate(survey.parent / "gate", programs)
+    for user in (anna, ben):
+        user.writes(f'share_group = "{GROUP}"\n{gate.profile}')
+    argv = [*anna.prefix, sys.executable, "-m", "crh_batch", "submit", "--engine", "dask", "--local", "-j1"]
+    with (
+        open(survey.parent / "driver.log", "wb") as log,
+        subprocess.Popen(
+            argv, cwd=survey, env={**os.environ, **anna.env}, stderr=log, stdin=subprocess.DEVNULL
+        ) as dask,
+    ):
+        try:
+            wait_until(
+                "her worker runs one", lambda: list(survey.glob(".crh-batch/*/names/*/*.claim.*")), timeout_s=120
+            )
+            batch = batch_of(survey)
+            argv = [*ben.prefix, sys.executable, "-m", "crh_batch", "pilot", str(batch), "-j1"]
+            with subprocess.Popen(argv, cwd=survey, env={**os.environ, **ben.env}) as helping:
+                wait_until("so does his pilot", lambda: len(list(batch.glob("names/*/*.claim.*"))) >= 2, timeout_s=120)
+                gate.open()
+                assert helping.wait(120) == 0
+            assert dask.wait(120) == 0, (survey.parent / "driver.log").read_text()
+        finally:
+            gate.open()
+            dask.terminate()
+    assert {path.lstat().st_uid for path in batch.glob("names/*/*.done")} == {anna.uid, ben.uid}
+    (its_place,) = (batch / "dask").iterdir()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in its_place.iterdir() if not path.is_symlink()}
+    assert (its_place.stat().st_uid, its_place.stat().st_mode & 0o777) == (anna.uid, 0o700)
+    assert "key.pem" in modes and set(modes.values()) == {0o600}
+    argv = [*ben.prefix, sys.executable, "-c", f"open({str(its_place / 'key.pem')!r})"]
+    looking = subprocess.run(argv, capture_output=True, check=False)
+    assert b"PermissionError" in looking.stderr
+    assert "6 results put in place" in crh_as(crh, ben, "collect", cwd=survey)
+    for user in (ben, anna):
+        said = crh_as(crh, user, "verify", cwd=survey)
+        assert "dask" not in said, said
+    crh_as(crh, anna, "prune", "--older-than", "0d", "--yes", cwd=survey)
+    assert not batch.exists()
+
+
 def test_a_shared_batch_when_a_member_does_not_trust_the_group_then_only_looks(
     crh: Crh, survey: Path, anna: User, ben: User
 ) -> None:
