@@ -118,24 +118,39 @@ def read_registration(tomodir: str) -> Registration | None:
     """Read a tomodir's .crh file; None if there is none. Whatever it holds, the answer is a Registration."""
     path = registration_path(tomodir)
     try:
-        status = os.lstat(path)
-        if not stat.S_ISREG(status.st_mode):
-            return Registration(path, flaw="the .crh is not a plain file", text=b"?")
-        if status.st_size > _MAX_BYTES:
-            return Registration(path, flaw=f"the .crh is too large to be one ({status.st_size} bytes)", text=b"?")
-        with open_regular(path) as stream:
-            content = stream.read(_MAX_BYTES)
+        try:
+            status, content = _look(path)
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+            # This node knew an older one. Whether there still is one, a listing tells, and not what it remembers.
+            if os.path.basename(path) not in os.listdir(os.path.dirname(path) or "."):
+                return None
+            status, content = _look(path)
     except FileNotFoundError:
         return None
     except OSError as error:
-        if error.errno in (errno.ENAMETOOLONG, errno.ESTALE):
-            # Too long: there can't be one, and registering will say so. Stale: another node has just removed it.
+        if error.errno == errno.ENAMETOOLONG:
+            # There can't be one, and registering will say so.
             return None
         return Registration(path, flaw=f"the .crh{_owner(path)} can't be read: {error.strerror}", text=b"?")
+    if not stat.S_ISREG(status.st_mode):
+        return Registration(path, flaw="the .crh is not a plain file", text=b"?")
+    if status.st_size > _MAX_BYTES:
+        return Registration(path, flaw=f"the .crh is too large to be one ({status.st_size} bytes)", text=b"?")
     found = _parse(path, content)
     if found.flaw and status.st_uid != os.geteuid():
         return replace(found, flaw=f"{found.flaw}; it belongs to {user_name(status.st_uid)}")
     return found
+
+
+def _look(path: str) -> tuple[os.stat_result, bytes]:
+    """Return what a .crh is, and what it holds if it can be one."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+        return status, b""
+    with open_regular(path) as stream:
+        return status, stream.read(_MAX_BYTES)
 
 
 def _owner(path: str) -> str:

@@ -158,8 +158,8 @@ MUTATIONS = (
         "ledger/registration.py",
         (
             (
-                "        status = os.lstat(path)\n        if not stat",
-                "        status = os.stat(path)\n        if not stat",
+                "    status = os.lstat(path)\n    if not stat",
+                "    status = os.stat(path)\n    if not stat",
             ),
         ),
         (

@@ -20,10 +20,29 @@ def test_registration_when_another_node_has_just_removed_it_then_there_is_none(
     (tmp_path / "td.crh").write_text("{}")
 
     def stale(path: str) -> object:
+        os.unlink(path)
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), path)
 
     monkeypatch.setattr(registration, "open_regular", stale)
     assert read_registration(str(tmp_path / "td")) is None
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_registration_when_the_node_has_a_stale_handle_of_one_that_is_there_then_it_is_not_taken_for_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    (tmp_path / "td.crh").write_text("{}")
+    left = [OSError(errno.ESTALE, os.strerror(errno.ESTALE), "td.crh")] * times
+
+    def stale(path: str) -> object:
+        if left:
+            raise left.pop()
+        return open(path, "rb")
+
+    monkeypatch.setattr(registration, "open_regular", stale)
+    found = read_registration(str(tmp_path / "td"))
+    assert found is not None
+    assert ("can't be read" in found.flaw) is (times == 2)
 
 
 def test_submissions_when_the_node_takes_the_journal_for_missing_then_a_torn_line_swallows_nothing(
