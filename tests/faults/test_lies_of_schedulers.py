@@ -34,8 +34,9 @@ from faults.lying_scheduler import Cluster
 from unit.ledger.making import ELSEWHERE, begin, make_batch, make_item
 
 HOSTS: dict[str, Callable[[Cluster], Host]] = {"slurm": SlurmHost, "sge": SgeHost}
-# Asked only about tasks in error (test_unstick.py, with all lies below), and of a site for a profile.
-ELSEWHERE_ASKED = {"stuck_argv", "free_argv", "site_questions"}
+# Nothing is taken for dead by these, nor sent again: tests/unit/engines/test_unstick.py, the site's parsers in
+# tests/unit/schedulers, and tests/unit/engines/dask/test_head_job.py.
+ELSEWHERE_ASKED = {"stuck_argv", "free_argv", "site_questions", "submitting_argvs"}
 QUESTIONS = sorted(set(asking_methods()) - ELSEWHERE_ASKED)
 
 
