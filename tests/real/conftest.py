@@ -74,6 +74,17 @@ def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture(
     params=[
         pytest.param("slurm", marks=pytest.mark.slurm),
+        pytest.param("sge", marks=[pytest.mark.sge, pytest.mark.long]),
+    ]
+)
+def slurm_mostly(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """The same, for what takes a minute and hardly depends on the scheduler: SGE under ``long`` only."""
+    return _chosen(request, monkeypatch)
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("slurm", marks=pytest.mark.slurm),
         pytest.param("slurm_without_accounting", marks=pytest.mark.slurm),
         pytest.param("sge", marks=pytest.mark.sge),
         pytest.param("sge_without_accounting", marks=[pytest.mark.sge, pytest.mark.long]),

@@ -72,7 +72,7 @@ def test_follow_ups_go_on_until_nothing_is_left(cluster: Cluster, tmp_path: Path
     assert all(first[1] <= second[0] for first, second in zip(spans, spans[1:])), "one after another"
 
 
-def test_deadline_ends_the_work_and_submitting_again_goes_on(cluster: Cluster, tmp_path: Path, crh: Crh) -> None:
+def test_deadline_ends_the_work_and_submitting_again_goes_on(slurm_mostly: Cluster, tmp_path: Path, crh: Crh) -> None:
     survey = tmp_path / "survey"
     write_demo(survey, WRITTEN)
     (survey / "crh-batch.toml").write_text("time_minutes = 2\nwarn_s = 5\nmax_threads = 1\nmax_pilots = 1\n")
@@ -81,7 +81,7 @@ def test_deadline_ends_the_work_and_submitting_again_goes_on(cluster: Cluster, t
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(deadline))
     crh("submit", *ONLY, "--deadline", text, cwd=survey, local=False)
     batch = Batch(batches_of(str(survey))[-1])
-    cluster.wait_for_end(read_submissions(batch.paths)[0].job_id, timeout_s=60)
+    slurm_mostly.wait_for_end(read_submissions(batch.paths)[0].job_id, timeout_s=60)
     counts = json.loads(crh("status", "--json", cwd=survey, local=False, code=None).stdout)["counts"]
     assert counts["ready"] and counts["ready"] + counts["done"] == TOMODIRS, "unfinished ones are ready, uncharged"
     events = [event for token in list_sessions(batch.paths) for event in read_events(batch.paths, token)]

@@ -16,7 +16,7 @@ from crh_batch.ledger.submissions import read_submissions
 CORES = 4
 
 
-def test_one_array_of_whole_nodes_packs_all_widths(cluster: Cluster, tmp_path: Path, crh: Crh) -> None:
+def test_one_array_of_whole_nodes_packs_all_widths(slurm_mostly: Cluster, tmp_path: Path, crh: Crh) -> None:
     survey = tmp_path / "survey"
     write_demo(survey, 8)
     (survey / "crh-batch.toml").write_text("whole_nodes = true\nmax_pilots = 1\nmax_threads = 3\n")
@@ -26,8 +26,8 @@ def test_one_array_of_whole_nodes_packs_all_widths(cluster: Cluster, tmp_path: P
     batch = Batch(batches_of(str(survey))[-1])
     (submission,) = read_submissions(batch.paths)
     assert (submission.threads, submission.cores) == (0, CORES)
-    cluster.wait_until(lambda: cluster.cores_of(submission.job_id), 30, "the accounting knows the array")
-    assert cluster.cores_of(submission.job_id) == {str(CORES)}
+    slurm_mostly.wait_until(lambda: slurm_mostly.cores_of(submission.job_id), 30, "the accounting knows the array")
+    assert slurm_mostly.cores_of(submission.job_id) == {str(CORES)}
 
     pilots = [token for token in list_sessions(batch.paths) if _is_pilot(batch, token)]
     (pilot,) = pilots
