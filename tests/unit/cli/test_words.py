@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -159,6 +160,8 @@ def test_status_when_a_later_submission_left_nothing_then_says_nothing(batch: Ba
         session = begin(batch, f"slurm-{submission}", submission=submission)
         session.append("end", finished=0, failed=0, why="", unfit=unfit, unfit_memory=0)
         session.close()
+        # Events have times in milliseconds.
+        time.sleep(0.002)
     assert "that are ready" not in run("status", cwd=Path(batch.paths.root)).err
 
 
