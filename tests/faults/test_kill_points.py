@@ -87,6 +87,21 @@ def assert_each_is_mended(
     replaces: bool = False,
 ) -> list[Point]:
     """Go through all points, look at every survey afterwards, and at whether certain changes were among the points."""
+    points = _go_through(bench, plan, once=once, replaces=replaces)
+    print(f"{len(points)} points of {' '.join(plan.killed)}")
+    seen = "\n".join(point.event for point in points)
+    # Threads of a pilot come to their changes in another order in each life, so one may fall between two points.
+    for again in range(3):
+        if all(step in seen for step in steps):
+            break
+        more = _go_through(bench, replace(plan, base=f"{plan.base}-{again}"), once=once, replaces=replaces)
+        seen += "\n".join(point.event for point in more)
+    assert [step for step in steps if step not in seen] == []
+    assert len(points) >= at_least, len(points)
+    return points
+
+
+def _go_through(bench: Bench, plan: Plan, *, once: bool, replaces: bool) -> list[Point]:
     Path(plan.base).mkdir()
     points = go_through(plan)
     wait_for_quiet(Path(plan.base))
@@ -101,10 +116,6 @@ def assert_each_is_mended(
         problems += [f"killed before {point.number}, {point.event}; then {point.way}: {what}" for what in found]
     assert not problems, "\n".join(problems)
     wait_for_empty(bench.place / "scratch")
-    print(f"{len(points)} points of {' '.join(plan.killed)}")
-    seen = "\n".join(point.event for point in points)
-    assert [step for step in steps if step not in seen] == []
-    assert len(points) >= at_least, len(points)
     return points
 
 
