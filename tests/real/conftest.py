@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from clusters.packages import need_sge, need_slurm
 from clusters.sge_cluster import SgeCluster
 from clusters.sge_config import SgeSettings
 from clusters.slurm_cluster import SlurmCluster
+from gate import Gate
 
 # Those that live as long as the session.
 _CLUSTERS = ("slurm", "slurm_without_accounting", "sge", "sge_without_accounting")
@@ -111,3 +113,9 @@ def _tidy_after_test(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     for cluster in clusters:
         cluster.tidy()
+
+
+@pytest.fixture
+def gate(tmp_path: Path, programs: Path) -> Gate:
+    """The programs behind a gate that is still closed."""
+    return Gate(tmp_path / "gate", programs)

@@ -25,11 +25,6 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def gate(tmp_path: Path, programs: Path) -> Gate:
-    return Gate(tmp_path / "gate", programs)
-
-
-@pytest.fixture
 def survey(tmp_path: Path, gate: Gate) -> Path:
     """Small models behind the gate."""
     directory = tmp_path / "survey"

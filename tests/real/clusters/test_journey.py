@@ -46,12 +46,6 @@ def survey(tmp_path: Path) -> Iterator[Path]:
     yield directory
 
 
-@pytest.fixture
-def gate(tmp_path: Path, programs: Path) -> Gate:
-    """The programs behind a gate that is still closed."""
-    return Gate(tmp_path / "gate", programs)
-
-
 def wait_for_claims(survey: Path, count: int) -> None:
     """Wait until pilots have claimed so many tomodirs; they keep them as long as the gate is closed."""
     wait_until(f"{count} tomodirs are claimed", lambda: len(open_claims(newest(survey))) >= count)

@@ -75,11 +75,6 @@ class Terminal:
 
 
 @pytest.fixture
-def gate(tmp_path: Path, programs: Path) -> Gate:
-    return Gate(tmp_path / "gate", programs)
-
-
-@pytest.fixture
 def survey(tmp_path: Path, gate: Gate) -> Path:
     directory = tmp_path / "survey"
     write_small_models(directory, TOMODIRS, data=60, electrodes=16)
