@@ -83,7 +83,7 @@ programs:
 	bash .ci/install-debian-packages programs
 
 schedulers:
-	bash .ci/install-debian-packages slurm sge glusterfs
+	bash .ci/install-debian-packages slurm sge glusterfs ssh
 
 $(VENV)/bin/python:
 	bash .ci/make-venv $(VENV) $(PYTHON)

@@ -20,6 +20,7 @@
         MaybeSubmitted          token
         UnreadableAnswer
       HostError               host; 3
+        ConnectionLost
       ProgramMissing          program; 3
       ProfileError            file, key; 2
       DaskError               3
@@ -192,6 +193,10 @@ class HostError(CrhBatchError):
         super().__init__(message, next_step)
         self.args = (message, next_step, host)
         self.host = host
+
+
+class ConnectionLost(HostError):
+    """A connection that broke after something was asked: nobody knows whether it was done."""
 
 
 class ProgramMissing(CrhBatchError):

@@ -40,6 +40,18 @@ def _key(default: Any, description: str) -> Any:
 class Profile:
     """Settings of a cluster; each key's meaning stands beside it, and in docs/reference/profile.md."""
 
+    on: str = _key(
+        "", "cluster to work on over SSH, as --on says it; several with commas; this machine's scheduler when empty"
+    )
+    host: str = _key("", "login node of the cluster, as ssh knows it; the name that --on gives when empty")
+    roots: tuple[str, ...] = _key(
+        [],
+        "directories that both this machine and the cluster see, as HERE:THERE; a survey below none is sent there",
+    )
+    stage: str = _key(
+        "",
+        "directory there that surveys are sent to; crh-batch-stages in $SCRATCH there, or in the home, when empty",
+    )
     scheduler: str = _key("", "slurm, sge, or local for pilots on this machine; found out when empty")
     partition: str = _key(
         "",
@@ -92,7 +104,7 @@ class Profile:
         Raises:
             ProfileError: which key, and what may stand there.
         """
-        for check in (_check_texts, _check_choices, _check_numbers, _check_together):
+        for check in (_check_texts, _check_choices, _check_numbers, _check_places, _check_together):
             check(self)
 
     @property
@@ -112,6 +124,18 @@ class Profile:
     def partitions(self) -> tuple[str, ...]:
         """The partitions that are allowed; empty for the scheduler's default."""
         return tuple(part.strip() for part in self.partition.split(",") if part.strip())
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """The clusters to work on over SSH; empty for this machine."""
+        return tuple(name.strip() for name in self.on.split(",") if name.strip())
+
+    @property
+    def root_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Directories that both machines see: the path here, and the path there; the longest one here first."""
+        pairs = [one.partition(":") for one in self.roots]
+        normal = [(os.path.normpath(here), os.path.normpath(there)) for here, _, there in pairs]
+        return tuple(sorted(normal, key=lambda pair: -len(pair[0])))
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain form, as batch.json keeps it."""
@@ -158,6 +182,15 @@ def _check_numbers(profile: Profile) -> None:
     for key in ("max_pilots", "charged_attempts"):
         if getattr(profile, key) < 1:
             _refuse(key, f" = {getattr(profile, key)}: must be at least 1", "Write 1 or more.")
+
+
+def _check_places(profile: Profile) -> None:
+    if profile.stage and not profile.stage.startswith(("/", "~/")):
+        _refuse("stage", f" = {profile.stage!r}: not an absolute path", 'Write "/scratch/me/stages" or "~/stages".')
+    for one in profile.roots:
+        here, _, there = one.partition(":")
+        if not (os.path.isabs(here) and os.path.isabs(there)) or ":" in there:
+            _refuse("roots", f" = {one!r}: not two absolute paths", 'Write "/path/here:/path/there".')
 
 
 def _check_together(profile: Profile) -> None:

@@ -167,8 +167,11 @@ def effective_profile(root: str, name: str = "", **overrides: Any) -> Effective:
     return Effective(_made(values, sources), sources, tuple(layers), named)
 
 
-# Who writes these decides what runs as the user; the others are numbers and names.
-_RUNS = ("crmod", "crtomo", "container", "setup", "extra_directives", "scratch", "share_group")
+# Who writes these decides what runs as the user, and where; the others are numbers and names.
+_RUNS = (
+    *("crmod", "crtomo", "container", "setup", "extra_directives", "scratch", "share_group"),
+    *("on", "host", "roots", "stage"),
+)
 
 
 def _check_writers(survey: Path, data: Mapping[str, Any], trusted: str) -> None:

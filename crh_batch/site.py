@@ -55,6 +55,22 @@ class Partition:
 
 
 @dataclass(frozen=True)
+class Capacity:
+    """What jobs could have now, in the partitions that they may go to; cores as the scheduler counts them.
+
+    Nodes that are down, drained, silent or reserved are not in it. Who waits already isn't looked at, so idle cores
+    may be for somebody else.
+
+    Args:
+        idle: cores (SGE: slots) that no job has.
+        total: cores in service, idle or not.
+    """
+
+    idle: int
+    total: int
+
+
+@dataclass(frozen=True)
 class ParallelEnvironment:
     """SGE's way to ask for several slots.
 

@@ -16,6 +16,7 @@ from crh_batch.cli.common import (
     max_pilots_option,
     print_json,
     profile_for,
+    root_of,
     survey_options,
     talk,
     talk_accuracy,
@@ -57,7 +58,7 @@ def command(
     Changes nothing. Exit code 1 if some tomodirs can't be run.
     """
     profile = profile_for(which, max_threads=max_threads, max_pilots=max_pilots)
-    chosen = engine_to_plan_with(engine, profile, cores)
+    chosen = engine_to_plan_with(engine, profile, cores, root_of(which))
     survey = look_through(which, chosen)
     link(survey, chosen.most_threads)
     history = read_history()

@@ -74,7 +74,7 @@ def _follow(targets: Sequence[Target], reports: Sequence[CollectReport], *, forc
             if more.collected:
                 talk(f"batch {target.batch.batch_id}: {more.collected} more collected")
             report.collected += more.collected
-            report.refused = more.refused
+            report.refused, report.trouble = more.refused, more.trouble
     for target in targets:
         talk_held(count(target.batch, target.only))
     if end is End.STALLED:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from crh_batch.cli.chosen_profile import chosen_profile, profile_option
+from crh_batch.cli.over_ssh import chosen_on, engine_over_ssh, for_clusters
 from crh_batch.engines.base import LOCAL, Engine, plural
 from crh_batch.engines.choose import ENGINES, choose_engine
 from crh_batch.engines.local import LocalEngine
@@ -149,20 +150,61 @@ def look_through(which: Which, engine: Engine, root: str | None = None) -> Surve
         )
 
 
+def root_of(which: Which) -> str:
+    """Return the directory of the survey that paths lie in."""
+    return choose_root(which.paths, ".") if which.from_file is None else "."
+
+
 def profile_for(which: Which, **overrides: Any) -> Profile:
-    """Load the profile of the survey that paths lie in."""
-    root = choose_root(which.paths, ".") if which.from_file is None else "."
-    return load_profile(root, chosen_profile(), **overrides)
+    """Load the profile of the survey that paths lie in: of the cluster that is to be worked on, if one is named."""
+    return profile_at(root_of(which), **overrides)
 
 
-def engine_for(name: str | None, profile: Profile, cores: int | None) -> Engine:
-    """Return the engine that the options ask for."""
+def profile_at(root: str, **overrides: Any) -> Profile:
+    """Load the profile of a survey: of the cluster that is to be worked on, if one is named."""
+    name, on = chosen_profile(), chosen_on()
+    profile = load_profile(root, name, on=on, **overrides)
+    if not profile.clusters:
+        return profile
+    if name and len(profile.clusters) > 1:
+        raise UsageError(f"--profile {name}: is for one cluster, and --on names several", "Leave --profile out.")
+
+    def load(cluster: str) -> Profile:
+        # Imported here: it needs SSH, which takes its time to load.
+        from crh_batch.engines.clusters import cluster_profile
+
+        return cluster_profile(cluster, root, name, **overrides)
+
+    return for_clusters(profile, load)
+
+
+def engine_for(
+    name: str | None,
+    profile: Profile,
+    cores: int | None,
+    root: str = ".",
+    adjust: Callable[[Profile], Profile] = lambda profile: profile,
+) -> Engine:
+    """Return the engine that the options ask for.
+
+    Args:
+        root: the survey's directory.
+        adjust: puts what the command line says into the profiles of further clusters.
+    """
+    if profile.clusters:
+        return engine_over_ssh(name or "", profile, root, adjust)
     return choose_engine(name or "", profile, cores=cores or 0, host=ThisMachine())
 
 
-def engine_to_plan_with(name: str | None, profile: Profile, cores: int | None) -> Engine:
+def engine_to_plan_with(
+    name: str | None,
+    profile: Profile,
+    cores: int | None,
+    root: str = ".",
+    adjust: Callable[[Profile], Profile] = lambda profile: profile,
+) -> Engine:
     """Return the engine that the options ask for; this machine's, with a word, if its scheduler doesn't answer."""
-    engine = engine_for(name, profile, cores)
+    engine = engine_for(name, profile, cores, root, adjust)
     try:
         # The scheduler is asked for the size of its nodes here.
         _ = engine.most_threads

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from crh_batch.cli.common import bar, complain, talk, talk_problems
+from crh_batch.cli.seeing import see_with_results
 from crh_batch.engines.base import plural
+from crh_batch.engines.fetched import fetched
 from crh_batch.engines.history_file import remember
 from crh_batch.engines.target import Target, is_over
 from crh_batch.engines.wait import End, wait_for
@@ -16,6 +18,7 @@ from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
 from crh_batch.ledger.custody import custody_of, was_left_by_the_dead
+from crh_batch.ledger.items import Item
 from crh_batch.ledger.names import State, StateName
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.report.states import Status, count, status_of
@@ -23,6 +26,8 @@ from crh_batch.report.table import console, counts_line, failed_table, results_t
 from crh_batch.report.unfit import left_as_unfit
 
 TIMED_OUT = 1
+
+Takes = Callable[[Item], bool]
 
 
 def wait_with_bar(targets: Sequence[Target], timeout_s: float | None = None) -> int:
@@ -81,6 +86,7 @@ def wait_for_end(targets: Sequence[Target], timeout_s: float | None = None) -> E
             timeout_s=timeout_s,
             on_counts=on_counts,
             on_started=lambda one: talk(f"started {one.where}"),
+            on_silent=lambda batch, error: talk(f"{error.message}; tried again as long as this waits"),
         )
 
 
@@ -141,15 +147,23 @@ def collect_target(target: Target, *, force: bool = False, force_custody: bool =
         Busy: another client is at work on the batch.
     """
     batch = target.batch
+    silent = see_with_results(batch)
     status = count(batch)
     if not status.counts[StateName.DONE] and not was_left_by_the_dead(batch):
-        return CollectReport()
+        return CollectReport(trouble=[*silent])
     with bar("collecting") as on_progress, custody_of(batch, force=force_custody) as custody:
-        only = None if target.only is None else target.takes
+        only = _both(None if target.only is None else target.takes, fetched(batch, silent))
         report = collect_batch(batch, custody, force=force, only=only, on_progress=on_progress)
+        report.trouble += silent
     if is_over(status.counts):
         remember(batch)
     return report
+
+
+def _both(one: Takes | None, other: Takes | None) -> Takes | None:
+    if one is None or other is None:
+        return one or other
+    return lambda item: one(item) and other(item)
 
 
 def say_collected(target: Target, report: CollectReport, *, tables: bool = True) -> int:
@@ -165,6 +179,8 @@ def say_collected(target: Target, report: CollectReport, *, tables: bool = True)
     if tables:
         show_failed(status)
     talk_stuck(status)
+    if report.trouble:
+        return max(error.exit_code for error in report.trouble)
     return 0 if status.complete and not report.refused else 1
 
 

@@ -11,6 +11,7 @@ from typing import NoReturn
 import click
 
 import crh_batch
+from crh_batch.cli.over_ssh import check_use, on_option, set_up, tear_down
 from crh_batch.errors import CrhBatchError
 from crh_batch.ledger.trust import trust_groups
 
@@ -60,7 +61,8 @@ class LazyGroup(click.Group):
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(crh_batch.__version__, package_name="crh-batch")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Run CRMod and CRTomo directories (tomodirs) on clusters and workstations, each exactly once.
 
     \b
@@ -68,8 +70,13 @@ def cli() -> None:
     On a cluster:   crh-batch check; crh-batch submit; crh-batch wait; crh-batch collect
 
     Exit codes: 0 all well, 1 some tomodirs failed (check and run: or can't be run), 2 wrong usage, 3 the surroundings
-    are at fault (scheduler, program, filesystem).
+    are at fault (scheduler, program, filesystem, connection).
     """  # noqa: D301 - click's \\b keeps the lines of a paragraph apart
+    check_use(context.invoked_subcommand)
+    set_up()
+
+
+on_option(cli)
 
 
 def _trusted_groups(root: str) -> Collection[int]:
@@ -113,4 +120,6 @@ def main() -> NoReturn:
             err=True,
         )
         code = CrhBatchError.exit_code
+    finally:
+        tear_down()
     sys.exit(code if isinstance(code, int) else 0)

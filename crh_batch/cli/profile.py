@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import click
 
 from crh_batch.cli.chosen_profile import chosen_profile, profile_option
 from crh_batch.cli.common import json_option, print_json, talk
+from crh_batch.cli.over_ssh import HERE, chosen_on
 from crh_batch.errors import ProfileError, UsageError
+from crh_batch.hosts.base import Host
 from crh_batch.plan.survey import choose_root
+from crh_batch.profile import Profile
 from crh_batch.profile_files import (
     Effective,
     effective_profile,
@@ -43,18 +47,19 @@ def init(name: str, scheduler: str | None, output: str | None, force: bool) -> i
     """
     from crh_batch.engines.ask_site import ask_site
     from crh_batch.engines.choose import choose_scheduler
-    from crh_batch.hosts.this_machine import ThisMachine
     from crh_batch.ledger.identity import login_name
     from crh_batch.report.profile_draft import draft
 
     if name and output:
         raise UsageError("NAME and --output say two places", "Give one of them.")
+    host = _asked_host()
+    name = name or ("" if output else host.name)
     path = Path(output) if output and output != "-" else own_file(name)
     if output != "-":
         _refuse_to_overwrite(path, force=force)
-    host = ThisMachine()
     found = choose_scheduler(scheduler or _scheduler_so_far(), host)
-    text = draft(ask_site(found, host, login_name()), time.strftime("%Y-%m-%d %H:%M"))
+    user = host.run(["id", "-un"]).stdout.strip() if host.name else login_name()
+    text = draft(ask_site(found, host, user), time.strftime("%Y-%m-%d %H:%M"))
     if output == "-":
         click.echo(text, nl=False)
         return 0
@@ -64,10 +69,39 @@ def init(name: str, scheduler: str | None, output: str | None, force: bool) -> i
     return 0
 
 
+def _effective() -> Effective:
+    """Return the profile that holds here: of the cluster that is to be worked on, if one is named."""
+    name = chosen_profile()
+    effective = effective_profile(_root(), name, on=chosen_on())
+    names = effective.profile.clusters
+    if len(names) > 1:
+        raise UsageError(f"--on {','.join(names)}: a profile is for one cluster", "Name one.")
+    if not names:
+        return effective
+    if names == (HERE,):
+        return effective_profile(_root(), name, on="")
+    own = name or (names[0] if names[0] in named_profiles() else "")
+    effective = effective_profile(_root(), own, on=names[0])
+    return replace(effective, profile=replace(effective.profile, host=effective.profile.host or names[0]))
+
+
+def _asked_host() -> Host:
+    """Return the machine whose scheduler is asked: this one, or the one that --on names."""
+    from crh_batch.hosts.this_machine import ThisMachine
+
+    profile = _effective().profile
+    if not profile.clusters:
+        return ThisMachine()
+    from crh_batch.hosts.far_commands import FarCommands
+    from crh_batch.hosts.reach import reach
+
+    return FarCommands(reach(profile.host))
+
+
 def _scheduler_so_far() -> str:
     """Return the scheduler that what holds here already names; a profile with a fault is there to be replaced."""
     try:
-        return effective_profile(_root(), chosen_profile()).profile.scheduler
+        return _effective().profile.scheduler
     except ProfileError:
         return ""
 
@@ -99,7 +133,7 @@ def list_(as_json: bool) -> int:
     A later file wins key by key.
     """
     named = named_profiles()
-    effective = effective_profile(_root(), chosen_profile())
+    effective = _effective()
     holds = {str(layer.path): layer for layer in effective.layers}
     files = [
         {"path": str(layer.path), "exists": layer.exists, "keys": sorted(layer.values)} for layer in effective.layers
@@ -132,7 +166,7 @@ def show(as_json: bool) -> int:
     """Show the settings that hold here, each with the file that it comes from."""
     from crh_batch.report.profile_draft import toml
 
-    effective = effective_profile(_root(), chosen_profile())
+    effective = _effective()
     values: dict[str, Any] = effective.profile.to_json()
     if as_json:
         files = [str(layer.path) for layer in effective.layers if layer.exists]
@@ -177,7 +211,7 @@ def test(timeout: float, keep: bool, as_json: bool) -> int:
     from crh_batch.report.finding import findings_text, is_fine
     from crh_batch.report.trial_words import findings_of
 
-    effective = effective_profile(_root(), chosen_profile())
+    effective = _effective()
     report = _trial(effective, timeout, keep=keep)
     findings = findings_of(report)
     fine = is_fine(findings)
@@ -208,14 +242,13 @@ def test(timeout: float, keep: bool, as_json: bool) -> int:
 def _trial(effective: Effective, timeout_s: float, *, keep: bool) -> Any:
     from crh_batch.engines.choose import choose_scheduler
     from crh_batch.engines.trial import Trial
-    from crh_batch.hosts.this_machine import ThisMachine
 
     profile = effective.profile
     if profile.scheduler == "local":
         raise UsageError(
             'scheduler = "local": there is no job to be submitted', "Try this machine with crh-batch demo and run."
         )
-    host = ThisMachine()
+    host = _host_for_trial(profile)
     try:
         trial = Trial(
             _root(), choose_scheduler(profile.scheduler, host), host, profile, timeout_s=timeout_s, on_talk=talk
@@ -226,6 +259,24 @@ def _trial(effective: Effective, timeout_s: float, *, keep: bool) -> Any:
     except KeyboardInterrupt:
         talk("crh-batch: interrupted; the job was cancelled")
         raise
+
+
+def _host_for_trial(profile: Profile) -> Host:
+    from crh_batch.hosts.this_machine import ThisMachine
+
+    if not profile.clusters:
+        return ThisMachine()
+    from crh_batch.engines.far_places import sees
+    from crh_batch.hosts.mounted import MountedHost
+    from crh_batch.hosts.reach import reach
+
+    far = reach(profile.host)
+    if not sees(far, profile.root_pairs, _root()):
+        raise UsageError(
+            f"profile test: {profile.on} doesn't see this directory, and a trial is not sent there",
+            "Try it with a few tomodirs: crh-batch demo DIR, then crh-batch --on NAME submit there.",
+        )
+    return MountedHost(far, profile.root_pairs)
 
 
 def _root() -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from crh_batch.cli.chosen_profile import chosen_profile
-from crh_batch.cli.common import complain, engine_for, engine_options, talk
+from crh_batch.cli.common import complain, engine_for, engine_options, profile_at, talk
 from crh_batch.cli.targets import find_targets, where_arguments
 from crh_batch.engines.base import plural
 from crh_batch.engines.resume import resume
@@ -13,7 +12,6 @@ from crh_batch.engines.steer import retry
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.names import Failure
-from crh_batch.profile_files import load_profile
 
 
 @click.command("retry")
@@ -60,10 +58,14 @@ def command(
         if not again and not lost:
             # Nothing was asked for that pilots are needed for; others that are ready are submit's business.
             continue
-        profile = load_profile(batch.paths.root, chosen_profile(), max_threads=max_threads)
+        profile = profile_at(batch.paths.root, max_threads=max_threads)
         try:
             resumed = resume(
-                batch, engine_for(engine, profile, cores), ThisMachine(), force=lost or force, collect=False
+                batch,
+                engine_for(engine, profile, cores, batch.paths.root),
+                ThisMachine(),
+                force=lost or force,
+                collect=False,
             )
         except CrhBatchError as error:
             complain([error])

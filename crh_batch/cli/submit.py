@@ -20,6 +20,7 @@ from crh_batch.cli.common import (
     max_pilots_option,
     print_json,
     profile_for,
+    root_of,
     survey_options,
     talk,
     talk_forecast,
@@ -28,6 +29,7 @@ from crh_batch.cli.common import (
 )
 from crh_batch.cli.dask_options import DaskWishes, dask_options
 from crh_batch.cli.finish import collect_all, wait_with_bar
+from crh_batch.cli.over_ssh import place_for
 from crh_batch.cli.wishes import wish_options
 from crh_batch.engines.base import Engine, plural
 from crh_batch.engines.choose import DASK
@@ -40,6 +42,7 @@ from crh_batch.plan.dependencies import link
 from crh_batch.plan.history import estimated
 from crh_batch.plan.survey import Survey
 from crh_batch.plan.wishes import Wishes
+from crh_batch.profile import Profile
 from crh_batch.report.as_json import submit_json
 from crh_batch.report.forecast import forecast
 from crh_batch.report.table import bytes_text, check_table, console, seconds_text
@@ -89,8 +92,14 @@ def command(
     """
     wishes = replace(wishes, keep_going=keep_going)
     profile = wishes.applied_to_profile(profile_for(which, max_threads=max_threads, max_pilots=max_pilots))
+
+    def adjust(one: Profile) -> Profile:
+        threads, pilots = max_threads or one.max_threads, max_pilots or one.max_pilots
+        return wishes.applied_to_profile(replace(one, max_threads=threads, max_pilots=pilots))
+
     plain = engine_to_plan_with if dry_run else engine_for
-    chosen: Engine = dask.engine(profile, cores) if engine == DASK else plain(engine, profile, cores)
+    is_dask = engine == DASK and not profile.clusters
+    chosen: Engine = dask.engine(profile, cores) if is_dask else plain(engine, profile, cores, root_of(which), adjust)
     dask.check(engine)
     survey = look_through(which, chosen)
     talk_unheeded(wishes, profile, chosen, survey)
@@ -105,6 +114,7 @@ def command(
             wishes=wishes,
             history=read_history(),
             force=force,
+            place=place_for(chosen, talk),
             on_progress=on_progress,
         )
     if as_json:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from crh_batch.cli.seeing import see
 from crh_batch.engines.target import Target, progress_of
 from crh_batch.errors import BatchNotFound
 from crh_batch.ledger.batch import Batch, find_batches, is_batch_id, open_batch
@@ -42,9 +43,15 @@ def find_target(where: str) -> Target:
     Raises:
         BatchNotFound: nothing fits.
     """
+    target = _find(where)
+    see(target.batch)
+    return target
+
+
+def _find(where: str) -> Target:
     if where and not is_batch_id(os.path.basename(os.path.abspath(where))) and os.path.isdir(where):
         if is_tomodir(where):
-            batch, item_id = find_tomodir(where)
+            batch, item_id = _find_tomodir(where)
             return Target(batch, frozenset({item_id}))
         batch = open_batch(where)
         below = os.path.relpath(os.path.abspath(where), batch.paths.root)
@@ -74,9 +81,12 @@ def find_targets(where: Sequence[str], group: str = "") -> list[Target]:
         BatchNotFound: there is no such batch, or none of them has the group.
     """
     if group and not where:
-        return _of_group([Target(Batch(directory)) for directory in find_batches(".")], group)
+        found = _of_group([Target(Batch(directory)) for directory in find_batches(".")], group)
+        for target in found:
+            see(target.batch)
+        return found
     merged: dict[str, Target] = {}
-    for target in [find_target(one) for one in where or ("",)]:
+    for target in [_find(one) for one in where or ("",)]:
         key = target.batch.paths.directory
         before = merged.get(key)
         if before is None:
@@ -85,6 +95,8 @@ def find_targets(where: Sequence[str], group: str = "") -> list[Target]:
             merged[key] = Target(target.batch)
         else:
             merged[key] = Target(target.batch, before.only | target.only)
+    for target in merged.values():
+        see(target.batch)
     return _of_group(list(merged.values()), group) if group else list(merged.values())
 
 
@@ -123,6 +135,8 @@ def current_targets(where: str, group: str = "") -> list[Target]:
     newest = open_batch("")
     batches = [Batch(directory) for directory in find_batches(".") if directory != newest.paths.directory]
     targets = [Target(batch) for batch in batches]
+    for batch in (*batches, newest):
+        see(batch)
     return [*(target for target in targets if _is_unfinished(target)), Target(newest)]
 
 
@@ -137,6 +151,12 @@ def find_tomodir(tomodir: str) -> tuple[Batch, int]:
     Raises:
         BatchNotFound: no batch at or above has it.
     """
+    batch, item_id = _find_tomodir(tomodir)
+    see(batch)
+    return batch, item_id
+
+
+def _find_tomodir(tomodir: str) -> tuple[Batch, int]:
     place = os.path.abspath(tomodir)
     registration = read_registration(place)
     if registration is not None and not registration.flaw and os.path.isdir(registration.batch_directory):

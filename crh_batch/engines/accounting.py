@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from crh_batch.engines.machines import by_scheduler
 from crh_batch.errors import HostError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
-from crh_batch.ledger.submissions import read_submissions
 from crh_batch.schedulers.base import JobUsage, UsageSource
 from crh_batch.schedulers.known_usage import USAGE_SOURCES
 
@@ -17,14 +17,10 @@ def job_usages(batch: Batch, host: Host) -> list[JobUsage] | None:
     """Return what the accounting says about all jobs of a batch; None where there is none, or it doesn't answer."""
     found: list[JobUsage] = []
     answered = False
-    submissions = [one for one in read_submissions(batch.paths) if not one.refused]
-    for name, source in USAGE_SOURCES.items():
-        asked = [one for one in submissions if one.engine == name]
-        if not asked or not host.has(source.program):
-            continue
-        usages = _ask(
-            source, host, [one.token for one in asked], min(one.time for one in asked), _memory_resource(batch)
-        )
+    for scheduler, machine, asked in by_scheduler(batch, host):
+        source = USAGE_SOURCES[scheduler.name]
+        tokens, first = [one.token for one in asked], min(one.time for one in asked)
+        usages = _ask(source, machine, tokens, first, _memory_resource(batch))
         if usages is not None:
             answered = True
             found += usages
@@ -33,14 +29,16 @@ def job_usages(batch: Batch, host: Host) -> list[JobUsage] | None:
 
 def _ask(source: UsageSource, host: Host, tokens: list[str], first: float, resource: str) -> list[JobUsage] | None:
     found: list[JobUsage] = []
-    for argv in source.argvs(tokens, first - _GRACE_S):
-        try:
+    try:
+        if not host.has(source.program):
+            return None
+        for argv in source.argvs(tokens, first - _GRACE_S):
             usages = source.parse(host.run(argv), tokens, resource)
-        except HostError:
-            return None
-        if usages is None:
-            return None
-        found += usages
+            if usages is None:
+                return None
+            found += usages
+    except HostError:
+        return None
     return found
 
 

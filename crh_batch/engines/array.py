@@ -37,12 +37,17 @@ PILOT = Other()
 
 
 class ArrayEngine:
-    """Starts arrays on a scheduler, through a host that has its commands."""
+    """Starts arrays on a scheduler, through a host that has its commands.
 
-    def __init__(self, scheduler: Scheduler, host: Host, profile: Profile) -> None:
+    Args:
+        stage: the number of the batch's stage that they run in; 0 where they see this filesystem.
+    """
+
+    def __init__(self, scheduler: Scheduler, host: Host, profile: Profile, *, stage: int = 0) -> None:
         self.scheduler = scheduler
-        self._host = host
+        self.host = host
         self._profile = profile
+        self._stage = stage
         self._limits: Limits | None = None
 
     @property
@@ -59,8 +64,8 @@ class ArrayEngine:
             ProfileError: the profile names something that the scheduler doesn't know.
         """
         if self._limits is None:
-            answers = [self._host.run(argv) for argv in self.scheduler.limits_argvs(self._profile)]
-            answers += [self._host.run(argv) for argv in self.scheduler.more_limits_argvs(answers, self._profile)]
+            answers = [self.host.run(argv) for argv in self.scheduler.limits_argvs(self._profile)]
+            answers += [self.host.run(argv) for argv in self.scheduler.more_limits_argvs(answers, self._profile)]
             self._limits = self.scheduler.parse_limits(answers, self._profile)
         return self._limits
 
@@ -173,7 +178,9 @@ class ArrayEngine:
             cores=request.cores,
             memory_bytes=request.memory_bytes,
             after=request.after_job,
+            host=self.host.name,
+            stage=self._stage,
         )
         write_script(batch, submission, self._script(batch.batch_id, submission.token, request, other))
-        submission = send(batch, submission, self.scheduler, self._host)
+        submission = send(batch, submission, self.scheduler, self.host)
         return Started(submission, describe(submission))

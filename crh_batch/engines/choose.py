@@ -7,7 +7,7 @@ import os
 from crh_batch.engines.array import ArrayEngine
 from crh_batch.engines.base import LOCAL
 from crh_batch.engines.local import LocalEngine
-from crh_batch.errors import UsageError
+from crh_batch.errors import HostError, UsageError
 from crh_batch.hosts.base import Host
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.profile import Profile
@@ -37,7 +37,7 @@ def choose_engine(
     if scheduler is not None:
         return ArrayEngine(scheduler, host, profile)
     if wanted == "array" or profile.scheduler in SCHEDULERS:
-        raise _no_scheduler(profile)
+        raise no_scheduler(profile)
     return LocalEngine(cores, profile.max_threads, profile.scratch, profile.memory_mb)
 
 
@@ -50,29 +50,40 @@ def choose_scheduler(wanted: str, host: Host) -> Scheduler:
     profile = Profile(scheduler=wanted)
     found = find_scheduler(profile, host)
     if found is None:
-        raise _no_scheduler(profile, "")
+        raise no_scheduler(profile, otherwise="")
     return found
 
 
 def find_scheduler(profile: Profile, host: Host) -> Scheduler | None:
-    """Return the scheduler that the profile names, else the first that is here; None if its commands aren't."""
+    """Return the scheduler that the profile names, else the first that is on the host; None if its commands aren't.
+
+    Raises:
+        HostError: the host can't be reached.
+    """
     named = SCHEDULERS.get(profile.scheduler)
     for one in [named] if named is not None else SCHEDULERS.values():
         # A scheduler that is named needs no sign: its commands say themselves what they miss.
-        if host.has(one.submit_program) and (named is not None or not one.sign or os.environ.get(one.sign)):
+        if host.has(one.submit_program) and (named is not None or not one.sign or _variable(host, one.sign)):
             return one
     return None
 
 
-def _no_scheduler(profile: Profile, otherwise: str = ", or use --engine local") -> UsageError:
+def _variable(host: Host, name: str) -> str:
+    return host.run(["printenv", name]).stdout.strip() if host.name else os.environ.get(name, "")
+
+
+def no_scheduler(profile: Profile, on: str = "", otherwise: str = ", or use --engine local") -> UsageError | HostError:
+    """Return the error for a scheduler whose commands aren't on PATH, here or on a cluster."""
     named = SCHEDULERS.get(profile.scheduler)
-    if named is not None:
-        return UsageError(
-            f"no scheduler here: not on PATH: {named.submit_program}",
-            f"Log in to the cluster's login node, load its {named.title} module{otherwise}.",
+    programs = named.submit_program if named else ", ".join(one.submit_program for one in SCHEDULERS.values())
+    title = f"its {named.title} module" if named else "the scheduler's module"
+    if on:
+        return HostError(
+            f"{on}: no scheduler there: not on PATH of a login shell: {programs}",
+            f"Load {title} in ~/.bash_profile there, so that `ssh {on} bash -lc env` shows it.",
+            on,
         )
-    programs = ", ".join(one.submit_program for one in SCHEDULERS.values())
     return UsageError(
         f"no scheduler here: not on PATH: {programs}",
-        f"Log in to the cluster's login node, load the scheduler's module{otherwise}.",
+        f"Log in to the cluster's login node, load {title}{otherwise}.",
     )

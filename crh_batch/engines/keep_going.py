@@ -5,14 +5,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from crh_batch.engines.array import ArrayEngine
 from crh_batch.engines.base import Started
 from crh_batch.engines.living import look
+from crh_batch.engines.machines import machine_of
+from crh_batch.engines.profile_then import profile_of
 from crh_batch.engines.resume import resume
 from crh_batch.errors import Busy, MaybeSubmitted, Unreachable
 from crh_batch.hosts.base import Host
@@ -21,7 +21,6 @@ from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.names import State, StateName, states
 from crh_batch.ledger.submissions import Submission, read_submissions
 from crh_batch.plan.arrays import ALL_WIDTHS
-from crh_batch.profile import Profile
 from crh_batch.schedulers.known import SCHEDULERS
 
 
@@ -90,14 +89,5 @@ def _states(batch: Batch) -> Iterator[tuple[int, State]]:
 
 def _engine_of(batch: Batch, submissions: list[Submission], host: Host) -> ArrayEngine:
     """Return the engine that the batch was submitted with, and its profile of that time."""
-    return ArrayEngine(SCHEDULERS[submissions[-1].engine], host, profile_of(batch))
-
-
-def profile_of(batch: Batch) -> Profile:
-    """Return the profile that a batch was submitted with; keys that another version knew are left out."""
-    noted: Mapping[str, Any] = batch.settings.extra.get("profile") or {}
-    known = {one.name for one in dataclasses.fields(Profile)}
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in noted.items() if key in known
-    }
-    return Profile(**values)
+    last = submissions[-1]
+    return ArrayEngine(SCHEDULERS[last.engine], machine_of(batch, last, host), profile_of(batch))

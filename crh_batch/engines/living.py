@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 from crh_batch.engines.base import LOCAL
+from crh_batch.engines.machines import by_scheduler
 from crh_batch.engines.unstick import unstick
 from crh_batch.errors import HostError, Unreachable
 from crh_batch.hosts.base import Host
@@ -20,7 +21,7 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict, boot_id, verdict_here
 from crh_batch.ledger.reading import FILE_LIMIT_BYTES, any_number, parse_json, read_bytes
 from crh_batch.ledger.session import SessionHeader
-from crh_batch.ledger.submissions import Submission, read_submissions
+from crh_batch.ledger.submissions import Submission
 from crh_batch.schedulers.base import JobRow, JobState, Scheduler
 from crh_batch.schedulers.known import SCHEDULERS
 
@@ -36,6 +37,7 @@ class Living:
         rows: the tasks that they know, None if nothing could be learned.
         forgotten: tokens of submissions that the queue has not known for FORGOTTEN_AFTER_S.
         accounted: tokens of submissions that only the accounting knows.
+        silent: tokens of submissions whose scheduler did not answer.
     """
 
     def __init__(
@@ -43,8 +45,10 @@ class Living:
         rows: Sequence[JobRow] | None,
         forgotten: frozenset[str],
         accounted: frozenset[str] = frozenset(),
+        silent: frozenset[str] = frozenset(),
     ) -> None:
-        self.answered = rows is not None
+        self.answered = rows is not None and not silent
+        self.silent = silent
         self._forgotten = forgotten
         self._accounted = accounted
         # By token too: a controller that crashed may give a job's number out again (seen).
@@ -111,7 +115,7 @@ class Living:
 
 
 def look(batch: Batch, host: Host, *, changes: bool = True) -> Living:
-    """Ask the scheduler once about all submissions of a batch, and its accounting for those that it has forgotten.
+    """Ask each scheduler once about all submissions of a batch, and its accounting for those that it has forgotten.
 
     Never raises for a scheduler that doesn't answer: nothing is known then.
 
@@ -121,18 +125,17 @@ def look(batch: Batch, host: Host, *, changes: bool = True) -> Living:
     rows: list[JobRow] = []
     missing: list[str] = []
     accounted: set[str] = set()
-    for name, scheduler in SCHEDULERS.items():
-        asked = [one for one in read_submissions(batch.paths) if one.engine == name and not one.refused]
-        if not asked:
-            continue
+    silent: set[str] = set()
+    for scheduler, machine, asked in by_scheduler(batch, host):
         try:
-            queued = _queue(scheduler, host, asked)
+            queued = _queue(scheduler, machine, asked)
         except (Unreachable, HostError):
-            return Living(None, frozenset())
+            silent.update(one.token for one in asked)
+            continue
         if changes:
-            unstick(scheduler, host, queued)
+            unstick(scheduler, machine, queued)
         known = {row.token for row in queued}
-        ended = _accounting(scheduler, host, [one for one in asked if one.token not in known])
+        ended = _accounting(scheduler, machine, [one for one in asked if one.token not in known])
         accounted.update(row.token for row in ended)
         # A scheduler may keep another user's jobs to itself (Slurm's PrivateData, qstat -u), so to be told nothing of
         # them says nothing.
@@ -140,7 +143,7 @@ def look(batch: Batch, host: Host, *, changes: bool = True) -> Living:
         missing += [one.token for one in mine if one.token not in known]
         rows += queued + ended
     forgotten = remember_missing(batch, missing, note=changes) if missing or rows else frozenset()
-    return Living(rows, forgotten, frozenset(accounted))
+    return Living(rows, forgotten, frozenset(accounted), frozenset(silent))
 
 
 def _queue(scheduler: Scheduler, host: Host, asked: Sequence[Submission]) -> list[JobRow]:
@@ -152,13 +155,15 @@ def _queue(scheduler: Scheduler, host: Host, asked: Sequence[Submission]) -> lis
 
 
 def _accounting(scheduler: Scheduler, host: Host, submissions: Sequence[Submission]) -> list[JobRow]:
-    if not submissions or not host.has(scheduler.accounting_program):
+    if not submissions:
         return []
     tokens = [one.token for one in submissions]
     # A day's grace for clocks that differ.
     since = min(one.time for one in submissions) - 86400
     rows: list[JobRow] = []
     with contextlib.suppress(HostError):
+        if not host.has(scheduler.accounting_program):
+            return []
         for argv in scheduler.accounting_argvs(tokens, since):
             rows += scheduler.parse_accounting(host.run(argv), tokens, since) or []
     return rows

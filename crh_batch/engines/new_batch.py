@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import crh_batch
 from crh_batch.engines.groups import group_id
-from crh_batch.engines.programs import find_program, freeze_pilot, freeze_programs
+from crh_batch.engines.place import Here, Place
+from crh_batch.engines.programs import freeze_pilot
 from crh_batch.errors import Busy, CrhBatchError
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch, new_batch
@@ -58,22 +59,26 @@ def make_batch(
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     wishes: Wishes = NO_WISHES,
     memory: MemoryRule = NOTHING_KNOWN,
+    place: Place | None = None,
 ) -> Made:
     """Make a batch of tomodirs and hand it to ``start`` while it is in this client's custody.
 
     Args:
         memory: what is known of the memory of its jobs.
+        place: where its pilots will be; on this machine's filesystem by default.
 
     Raises:
         ProgramMissing: CRMod or CRTomo isn't there.
+        HostError: the cluster can't be reached.
         LedgerError: the batch's directory can't be written.
         Busy: another client took the batch for dead and over.
     """
     ordered = in_order(wishes.applied_to(planned), reverse=wishes.reverse)
     needed = sorted({PROGRAMS[stage.name] for one in ordered for stage in one.description.stages})
-    programs = {name: find_program(name, profile) for name in needed}
+    place = place or Here()
+    place.find_programs(needed, profile)
     paths = new_batch(root, len(ordered), group_id(profile))
-    settings = _settings(paths, ordered, profile, programs, wishes, memory)
+    settings = _settings(paths, ordered, profile, place.freeze(paths), wishes, memory)
     write_settings(paths, settings)
     made = Made()
     with Custody(paths, settings.links):
@@ -81,6 +86,8 @@ def make_batch(
         registered = _without_unsourced(root, paths, ordered, registered, made)
         ids = ids_of(ordered)
         items = [item_of(item_id, ordered[item_id], ids) for item_id in registered]
+        if items:
+            place.prepare(paths, settings, items)
         if not write_items(paths, items):
             raise Busy(
                 f"batch {paths.batch_id}: another client took it over while it was being made",
@@ -100,11 +107,10 @@ def _settings(
     paths: BatchPaths,
     ordered: list[Planned],
     profile: Profile,
-    programs: dict[str, str],
+    frozen: dict[str, dict[str, str]],
     wishes: Wishes,
     memory: MemoryRule,
 ) -> Settings:
-    frozen = freeze_programs(paths, programs, profile.is_inside_container)
     extra = {
         "version": crh_batch.__version__,
         "submitted": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -10,6 +10,7 @@ from collections.abc import Collection
 
 from crh_batch.engines.base import LOCAL, Started
 from crh_batch.engines.living import Living, look
+from crh_batch.engines.machines import by_scheduler, machine_of
 from crh_batch.engines.sending import describe, may_have_been_sent, send
 from crh_batch.errors import HostError, SchedulerError, Unreachable
 from crh_batch.hosts.base import Host
@@ -48,7 +49,7 @@ def settle_intents(batch: Batch, host: Host) -> Living:
     for submission in still_open:
         if submission.engine == LOCAL:
             record_refused(batch.paths, submission, "the client ended before it had started a pilot")
-        elif not living.answered:
+        elif submission.token in living.silent:
             raise Unreachable(
                 f"batch {batch.batch_id}: a submission may or may not have reached the scheduler, which doesn't answer",
                 "Nothing is sent twice; run the command again when the scheduler answers.",
@@ -71,7 +72,8 @@ def _cancel_surplus(batch: Batch, living: Living, host: Host) -> None:
         header = None if holder is None else read_header(batch.paths, holder)
         kept = header.job.job_id if header is not None and header.job.job_id in ids else ids[0]
         with contextlib.suppress(SchedulerError, HostError):
-            cancel_jobs(submission.engine, host, [one for one in ids if one != kept])
+            machine = machine_of(batch, submission, host)
+            cancel_jobs(submission.engine, machine, [one for one in ids if one != kept])
 
 
 def send_again(batch: Batch, host: Host, wanted: Collection[int]) -> list[Started]:
@@ -90,7 +92,7 @@ def send_again(batch: Batch, host: Host, wanted: Collection[int]) -> list[Starte
         if submission.threads not in wanted:
             record_refused(batch.paths, submission, "it never reached the scheduler, and nothing is left for it")
             continue
-        sent = send(batch, submission, SCHEDULERS[submission.engine], host)
+        sent = send(batch, submission, SCHEDULERS[submission.engine], machine_of(batch, submission, host))
         started.append(Started(sent, describe(sent)))
     return started
 
@@ -107,10 +109,11 @@ def end_pilots(batch: Batch, host: Host) -> None:
         who = submission.process
         if who is not None and verdict_here(who) is Verdict.ALIVE:
             _ask_to_end(who)
-    for name in SCHEDULERS:
-        mine = [one for one in submissions if one.engine == name]
+    unended = frozenset(one.token for one in submissions)
+    for scheduler, machine, asked in by_scheduler(batch, host):
+        mine = [one for one in asked if one.token in unended]
         ids = [job_id for one in mine for job_id in (one.job_id, *living.unended_job_ids(one.token)) if job_id]
-        cancel_jobs(name, host, list(dict.fromkeys(ids)))
+        cancel_jobs(scheduler.name, machine, list(dict.fromkeys(ids)))
     deadline = time.monotonic() + END_WITHIN_S
     while time.monotonic() < deadline and any(living.submission(one) is Verdict.ALIVE for one in submissions):
         time.sleep(0.5)

@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from crh_batch.engines.base import Engine, Started
+from crh_batch.engines.fetched import fetched
 from crh_batch.engines.history_file import remember
 from crh_batch.engines.living import Living
+from crh_batch.engines.parts import Part, parts_of
 from crh_batch.engines.pilots import send_again, settle_intents
 from crh_batch.engines.target import is_over
+from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.collect import CollectReport, collect_batch
@@ -25,6 +28,7 @@ from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.settings import ItemClass
 from crh_batch.ledger.submissions import Submission, read_submissions
 from crh_batch.ledger.waiting import Waits
+from crh_batch.mirror.refresh import refresh
 from crh_batch.plan.arrays import ALL_WIDTHS, ArrayRequest, ClassWork
 from crh_batch.plan.order import at_once
 
@@ -40,6 +44,7 @@ class Resumed:
         lost: attempts whose pilots had died.
         unknown: attempts of which nobody can say whether they live.
         alive: whether pilots live or wait in the queue.
+        trouble: what went wrong at one of several clusters.
     """
 
     batch: Batch
@@ -48,6 +53,7 @@ class Resumed:
     unknown: int = 0
     alive: bool = False
     started: list[Started] = field(default_factory=list)
+    trouble: list[CrhBatchError] = field(default_factory=list)
     collected: CollectReport = field(default_factory=CollectReport)
 
 
@@ -65,19 +71,21 @@ def resume(
         Busy: another client is at work on the batch.
         SchedulerError, HostError: pilots are needed and can't be had.
     """
+    unseen = refresh(batch)
     with custody_of(batch, force=force) as custody:
         living = settle_intents(batch, host)
-        resumed = Resumed(batch)
+        resumed = Resumed(batch, trouble=[*unseen])
         recovery = recover(batch, living, custody, force=force)
         resumed.lost, resumed.unknown = recovery.lost, len(recovery.unknown)
         if start:
             wanted = {one.threads for one, ids in ready_by_class(batch).items() if ids}
             sent = send_again(batch, host, wanted | {ALL_WIDTHS} if wanted else ())
-            resumed.started = sent + start_pilots(batch, engine, living, sent)
+            resumed.started = sent + start_pilots(batch, engine, living, sent, trouble=resumed.trouble)
         alive = any(living.submission(one) is Verdict.ALIVE for one in read_submissions(batch.paths))
         resumed.alive = alive or recovery.alive > 0
         if collect and not resumed.alive and not resumed.started:
-            resumed.collected = collect_batch(batch, custody)
+            resumed.trouble += refresh(batch, packs=True)
+            resumed.collected = collect_batch(batch, custody, only=fetched(batch, resumed.trouble))
             if is_over(count_states(batch)):
                 remember(batch)
         resumed.counts = count_states(batch)
@@ -102,20 +110,43 @@ def count_states(batch: Batch) -> Counter[StateName]:
     return Counter(state.name for _, state in found if state.name is not StateName.MOVED)
 
 
-def start_pilots(batch: Batch, engine: Engine, living: Living, sent: Sequence[Started] = ()) -> list[Started]:
+def start_pilots(
+    batch: Batch,
+    engine: Engine,
+    living: Living,
+    sent: Sequence[Started] = (),
+    *,
+    trouble: list[CrhBatchError] | None = None,
+) -> list[Started]:
     """Start pilots for each class that has ready tomodirs and none that lives or waits; the caller has custody.
 
     Where the batch keeps going, follow-ups come behind the last of each class that has too few of them.
 
     Args:
         sent: submissions that were sent again after the look.
+        trouble: where errors of one cluster go, if the batch runs on several: the others get their pilots all the same.
     """
+    started: list[Started] = []
+    parts = parts_of(batch, engine)
+    for part in parts:
+        try:
+            started += _start_part(batch, part, living, sent)
+        except CrhBatchError as error:
+            if trouble is None or len(parts) == 1:
+                raise
+            trouble.append(error)
+    return started
+
+
+def _start_part(batch: Batch, part: Part, living: Living, sent: Sequence[Started]) -> list[Started]:
+    engine = part.engine
     again = {one.submission.token for one in sent}
     alive: dict[int, list[Submission]] = {}
     for one in read_submissions(batch.paths):
-        if one.token in again or living.submission(one) is not Verdict.DEAD:
+        is_alive = one.token in again or living.submission(one) is not Verdict.DEAD
+        if one.stage == part.stage and is_alive:
             alive.setdefault(one.threads, []).append(one)
-    ready = [(item_class, ids) for item_class, ids in ready_by_class(batch).items() if ids]
+    ready = [(item_class, ids) for item_class, ids in ready_by_class(batch, part.ids).items() if ids]
     new = [one for one in ready if one[0].threads not in alive and ALL_WIDTHS not in alive]
     requests = _requests(batch, engine, new)
     if batch.settings.keep_going:
@@ -140,13 +171,18 @@ def _by_memory(ready: Ready) -> list[Ready]:
     return [part for part in parts if part]
 
 
-def ready_by_class(batch: Batch) -> dict[ItemClass, Ready]:
-    """Return which tomodirs of each class are ready, and which may become so by these; none where none is ready."""
+def ready_by_class(batch: Batch, only: frozenset[int] | None = None) -> dict[ItemClass, Ready]:
+    """Return which tomodirs of each class are ready, and which may become so by these; none where none is ready.
+
+    Args:
+        only: those that are looked at; None for all.
+    """
     found = dict(states(batch.paths, batch.items.ids, batch.settings))
     waits = Waits(batch)
     by_class: dict[ItemClass, Ready] = {}
     for one in batch.settings.classes:
-        inside = [(item_id, found[item_id].name) for item_id in range(one.first, one.stop) if item_id in found]
+        ids = (item_id for item_id in range(one.first, one.stop) if only is None or item_id in only)
+        inside = [(item_id, found[item_id].name) for item_id in ids if item_id in found]
         ready = [item_id for item_id, name in inside if name is StateName.READY]
         following = [item_id for item_id, name in inside if name is StateName.WAITING and waits.may_end(item_id)]
         by_class[one] = {key: found[key].memory_failures for key in sorted(ready + following)} if ready else {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from crh_batch.engines.base import plural
-from crh_batch.errors import HostError, SchedulerError
+from crh_batch.errors import ConnectionLost, HostError, MaybeSubmitted, SchedulerError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
@@ -37,11 +37,19 @@ def send(batch: Batch, submission: Submission, scheduler: Scheduler, host: Host)
     Raises:
         MaybeSubmitted: nobody knows whether it arrived; the intent stays open.
         SchedulerError: it was refused, which is written down.
-        HostError: the command can't be started, which is written down as a refusal.
+        HostError: the command can't be started, which is written down as a refusal; or its machine is out of reach,
+            and the intent stays open.
     """
+    logs, script = _log_directory(batch, submission), script_path(batch, submission)
+    for path in (logs, script):
+        host.bring(path)
     try:
-        done = host.run(scheduler.submit_argv(_log_directory(batch, submission), script_path(batch, submission)))
+        done = host.run(scheduler.submit_argv(host.there(logs), host.there(script)))
         job_id = scheduler.parse_submitted(done)
+    except ConnectionLost as error:
+        raise MaybeSubmitted(
+            error.message, "Nothing is sent twice; run the command again: it finds out what became of it."
+        ) from error
     except HostError as error:
         record_refused(batch.paths, submission, error.message)
         raise
@@ -57,7 +65,8 @@ def describe(submission: Submission) -> str:
     title = SCHEDULERS[submission.engine].title
     behind = f", behind {submission.after}" if submission.after else ""
     pilots, cores = plural(submission.pilots, "pilot"), plural(submission.cores or submission.threads, "core")
-    return f"{title} array {submission.job_id}: {pilots} of {cores}{behind}"
+    on = f" on {submission.host}" if submission.host else ""
+    return f"{title} array {submission.job_id}: {pilots} of {cores}{behind}{on}"
 
 
 def _log_directory(batch: Batch, submission: Submission) -> str:

@@ -14,6 +14,7 @@ from crh_batch.engines.pilots import end_pilots
 from crh_batch.engines.target import Target
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import collect
+from crh_batch.ledger.arbiter import see_news
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import custody_of
 from crh_batch.ledger.identity import this_process
@@ -144,6 +145,7 @@ def cancel(target: Target, host: Host, *, force: bool = False) -> int:
         unfinished = [(item_id, state) for item_id, state in found if state.name not in _SETTLED]
         _fail_attempts(batch, custody.session, [(item_id, state.name, state.attempt) for item_id, state in unfinished])
         # RACE: a result that was committed a moment before stays a result.
+        see_news(batch.paths)
         after = states(batch.paths, [item_id for item_id, _ in unfinished], batch.settings)
         given_up = [item_id for item_id, state in after if state.name is StateName.FAILED]
         failed_before = [item_id for item_id, state in found if state.name is StateName.FAILED]

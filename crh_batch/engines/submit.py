@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from crh_batch.engines.base import Engine, Started
 from crh_batch.engines.living import Living
 from crh_batch.engines.new_batch import make_batch
+from crh_batch.engines.place import Here, Place
 from crh_batch.engines.resume import Resumed, resume, start_pilots
 from crh_batch.engines.take_over import TakeOver
 from crh_batch.errors import Busy, CrhBatchError
@@ -61,6 +62,7 @@ def submit(
     history: History = NO_HISTORY,
     force: bool = False,
     collect: bool = True,
+    place: Place | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SubmitReport:
     """Submit what a survey found.
@@ -71,9 +73,10 @@ def submit(
         force: take over registrations that are empty, damaged, or whose batch is gone; take claims for dead of which
             nothing is known; run again what failed with the same input.
         collect: collect what dead batches left.
+        place: where the new batch is to run; on this machine's filesystem by default.
 
     Raises:
-        ProgramMissing, LedgerError: nothing could be begun.
+        ProgramMissing, HostError, LedgerError: nothing could be begun.
     """
     report = SubmitReport()
     batches = _sort_registered(survey, engine.most_threads, report, force=force)
@@ -83,11 +86,30 @@ def submit(
     look_again(survey, engine.most_threads)
     link(survey, engine.most_threads)
     survey.planned = estimated(survey.planned, history)
+    place = place or Here()
+    _leave_out_unfit(survey, place)
     report.problems = list(survey.problems)
     report.left += survey.waiting
     if survey.planned:
-        _submit_new(survey, engine, profile, wishes, report, on_progress)
+        _submit_new(survey, engine, profile, wishes, report, place, on_progress)
     return report
+
+
+def _leave_out_unfit(survey: Survey, place: Place) -> None:
+    """Take out of the planned what can't run where the new batch will, and what takes results of it."""
+    unfit = {one.path: why for one in survey.planned if (why := place.unfit(survey.root, one))}
+    survey.problems += unfit.items()
+    behind = unfit
+    while behind:
+        behind = {
+            one.path: f"takes a result of {source}, which can't be run"
+            for one in survey.planned
+            for source in one.after
+            if source in unfit and one.path not in unfit
+        }
+        survey.waiting += behind.items()
+        unfit.update(behind)
+    survey.planned = [one for one in survey.planned if one.path not in unfit]
 
 
 def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *, force: bool) -> list[str]:
@@ -116,7 +138,9 @@ def _sort_registered(survey: Survey, most_threads: int, report: SubmitReport, *,
 
 def _resume(directory: str, engine: Engine, host: Host, report: SubmitReport, *, force: bool, collect: bool) -> None:
     try:
-        report.resumed.append(resume(Batch(directory), engine, host, force=force, collect=collect))
+        resumed = resume(Batch(directory), engine, host, force=force, collect=collect)
+        report.resumed.append(resumed)
+        report.trouble += resumed.trouble
     except Busy as error:
         report.trouble.append(error)
         report.resumed.append(Resumed(Batch(directory), alive=True))
@@ -130,16 +154,17 @@ def _submit_new(
     profile: Profile,
     wishes: Wishes,
     report: SubmitReport,
+    place: Place,
     on_progress: Callable[[int, int], None],
 ) -> None:
     def start(batch: Batch) -> None:
         try:
-            report.started = start_pilots(batch, engine, Living([], frozenset()))
+            report.started = start_pilots(batch, engine, Living([], frozenset()), trouble=report.trouble)
         except CrhBatchError as error:
             # The batch is whole; the next command sends it.
             report.trouble.append(error)
 
-    made = make_batch(survey.root, survey.planned, profile, start, on_progress, wishes, engine.memory_rule)
+    made = make_batch(survey.root, survey.planned, profile, start, on_progress, wishes, engine.memory_rule, place)
     report.batch = made.batch
     report.left += [(path, taken.describe()) for path, taken in made.taken]
     report.left += made.waiting

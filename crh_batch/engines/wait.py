@@ -10,7 +10,9 @@ from enum import Enum
 from crh_batch.engines.base import Started
 from crh_batch.engines.keep_going import Keeper
 from crh_batch.engines.living import look
+from crh_batch.engines.onlooker import Onlooker
 from crh_batch.engines.target import Counts, Target, progress_of
+from crh_batch.errors import HostError
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict
@@ -41,6 +43,7 @@ def wait_for(
     timeout_s: float | None = None,
     on_counts: Callable[[Counts], None] = lambda counts: None,
     on_started: Callable[[Started], None] = lambda started: None,
+    on_silent: Callable[[Batch, HostError], None] = lambda batch, error: None,
 ) -> End:
     """Wait for all targets, and keep those batches going that were submitted so. Held tomodirs are not waited for.
 
@@ -48,15 +51,18 @@ def wait_for(
         timeout_s: seconds; None waits for ever.
         on_counts: called with the counts of all targets together, whenever they were looked at.
         on_started: called for each submission that was sent meanwhile.
+        on_silent: called when a cluster can't be reached any more; it is tried again as long as is waited.
 
     Raises:
         SchedulerError, HostError: the scheduler refuses what is needed to keep a batch going.
     """
     keeper = Keeper(host)
+    onlooker = Onlooker(on_silent)
     began = time.monotonic()
     next_look = began + _FIRST_LOOK_S
     last: Counts | None = None
     while True:
+        onlooker.look([target.batch for target in targets])
         listed = time.monotonic()
         each = [progress_of(target) for target in targets]
         took = time.monotonic() - listed
@@ -78,6 +84,7 @@ def wait_for(
                 on_started(one_started)
             if all(many is None for many in started) and not any(lives(batch, host) for batch in batches):
                 # RACE: the last pilot may have finished and gone since the states were counted.
+                onlooker.look(batches, at_once=True)
                 if [progress_of(target) for target in targets] == each:
                     return End.STALLED
                 continue

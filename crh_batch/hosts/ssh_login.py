@@ -9,27 +9,23 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import logging
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import paramiko
 
 from crh_batch.errors import HostError
+from crh_batch.hosts.base import Asker
 from crh_batch.hosts.ssh_options import SshOptions, read_options
 
 # A person looks for a second factor meanwhile.
 _AUTHENTICATION_S = 120.0
 _MOST_JUMPS = 8
-
-
-class Asker(Protocol):
-    """Asks the user; None where there is nobody to ask."""
-
-    def __call__(self, prompt: str, *, secret: bool) -> str | None:
-        """Return the answer."""
-        ...
+# What goes wrong is said once, by an error; without a handler Python prints what paramiko logs, with tracebacks.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 def nobody(prompt: str, *, secret: bool) -> str | None:

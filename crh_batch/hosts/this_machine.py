@@ -8,10 +8,10 @@ import subprocess
 from collections.abc import Sequence
 
 from crh_batch.errors import HostError
-from crh_batch.hosts.base import Completed
+from crh_batch.hosts.base import Completed, SameFiles
 
 
-class ThisMachine:
+class ThisMachine(SameFiles):
     """Runs commands here."""
 
     def has(self, program: str) -> bool:

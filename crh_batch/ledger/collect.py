@@ -55,10 +55,14 @@ GROUP_BYTES = 256 << 20
 
 @dataclass
 class CollectReport:
-    """What a collect did: how many results are in place now, and which tomodirs were refused, with reasons."""
+    """What a collect did: how many results are in place now, and which tomodirs were refused, with reasons.
+
+    ``trouble`` is what kept further results from being here.
+    """
 
     collected: int = 0
     refused: list[tuple[str, CrhBatchError]] = field(default_factory=list)
+    trouble: list[CrhBatchError] = field(default_factory=list)
 
 
 def collect_batch(

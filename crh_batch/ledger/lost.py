@@ -15,6 +15,7 @@ from crh_batch.ledger.custody import Judge
 from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.names import Failure, StateName, claim_mark, fail_mark, states
 from crh_batch.ledger.session import Session, SessionHeader, holder_of, read_header
+from crh_batch.ledger.steering import win_many
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,9 @@ def recover_lost(
     """
     open_of = Counter(claim.token for claim in claims)
     verdicts: dict[str, Verdict] = {}
-    lost = alive = 0
+    alive = 0
     unknown = []
+    marks = []
     for claim in claims:
         verdict = verdicts.get(claim.token)
         if verdict is None:
@@ -82,10 +84,11 @@ def recover_lost(
             starved = claim.header is not None and open_of[claim.token] == 1 and ran_out_of_memory(claim.header)
             failure = Failure.MEMORY if starved else Failure.LOST
             session.append("lost", id=claim.item_id, attempt=claim.attempt, session=claim.token, failure=failure.value)
-            session.win(claim.item_id, fail_mark(claim.attempt, failure), batch.settings.links)
-            lost += 1
+            marks.append((claim.item_id, fail_mark(claim.attempt, failure)))
         elif verdict is Verdict.ALIVE:
             alive += 1
         else:
             unknown.append(claim)
-    return Recovery(lost, alive, tuple(unknown))
+    # All at once: where another machine decides about names, each alone would take a question of its own.
+    win_many(session, marks, batch.settings.links)
+    return Recovery(len(marks), alive, tuple(unknown))

@@ -105,6 +105,11 @@ class BatchPaths:
         return self._in("dask")
 
     @property
+    def stages(self) -> str:
+        """stages/: where the batch's pilots run if they don't see this filesystem; a directory for each such place."""
+        return self._in("stages")
+
+    @property
     def names(self) -> str:
         """names/: the exclusive names, sharded."""
         return self._in("names")

@@ -18,6 +18,7 @@ from typing import Any
 
 from crh_batch.errors import LedgerError, NewerSchema
 from crh_batch.ledger import durable
+from crh_batch.ledger.arbiter import arbiter_of, is_ours
 from crh_batch.ledger.events import parse_event
 from crh_batch.ledger.identity import Who, this_process
 from crh_batch.ledger.paths import BatchPaths, session_target, token_of
@@ -149,11 +150,19 @@ class Session:
 
     def win(self, item_id: int, mark: str, links: str, *, wait_s: float = durable.VISIBILITY_WAIT_S) -> bool:
         """Make a tomodir's name for this session; return whether it is ours."""
+        if not is_ours(mark) and (arbiter := arbiter_of(self.paths)) is not None:
+            return arbiter.win(self, [(item_id, mark)])[0]
+        return self.win_here(item_id, mark, links, wait_s=wait_s)
+
+    def win_here(self, item_id: int, mark: str, links: str, *, wait_s: float = durable.VISIBILITY_WAIT_S) -> bool:
+        """Make a tomodir's name in this directory, whoever else has a word in it."""
         target = session_target(self.token, in_shard=True)
         return durable.win_name(self.paths.name(item_id, mark), target, links, wait_s=wait_s)
 
     def win_for_batch(self, mark: str, links: str) -> bool:
         """Make a name for the whole batch; return whether it is ours."""
+        if not is_ours(mark) and (arbiter := arbiter_of(self.paths)) is not None:
+            return arbiter.win_for_batch(self, mark)
         target = session_target(self.token, in_shard=False)
         return durable.win_name(self.paths.batch_name(mark), target, links)
 

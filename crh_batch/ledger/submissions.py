@@ -50,6 +50,8 @@ class Submission:
         memory_bytes: memory a pilot, as asked for; 0 if that isn't written.
         after: the job behind which it comes, as a follow-up; empty if it is none.
         uid: the user who asked, by number; None if that isn't written.
+        host: the machine behind SSH whose scheduler was asked; empty for the one that the client ran on.
+        stage: the number of the stage that the pilots run in; 0 where they see this filesystem.
     """
 
     token: str
@@ -64,6 +66,8 @@ class Submission:
     memory_bytes: int = 0
     after: str = ""
     uid: int | None = None
+    host: str = ""
+    stage: int = 0
 
     @property
     def is_open(self) -> bool:
@@ -105,13 +109,21 @@ def record_intent(
     cores: int = 0,
     memory_bytes: int = 0,
     after: str = "",
+    host: str = "",
+    stage: int = 0,
 ) -> Submission:
     """Write down, durably, that pilots will be asked for; return the submission with its new token."""
     token = durable.random_word(10)
-    known = (("cores", cores), ("memory_bytes", memory_bytes), ("after", after))
-    more = {key: value for key, value in known if value}
+    more: dict[str, Any] = {
+        "cores": cores,
+        "memory_bytes": memory_bytes,
+        "after": after,
+        "host": host,
+        "stage": stage,
+    }
+    more = {key: value for key, value in more.items() if value}
     _append(paths, event="intent", token=token, engine=engine, threads=threads, pilots=pilots, uid=os.geteuid(), **more)
-    return Submission(token, engine, threads, pilots, time.time(), cores=cores, memory_bytes=memory_bytes, after=after)
+    return Submission(token, engine, threads, pilots, time.time(), **more)
 
 
 def record_submitted(paths: BatchPaths, submission: Submission, job_id: str) -> Submission:
@@ -173,6 +185,8 @@ def _take_in(found: dict[str, Submission], data: dict[str, Any]) -> None:
             memory_bytes=whole_number(data.get("memory_bytes", 0)),
             after=text(data.get("after", "")),
             uid=whole_number(data["uid"]) if "uid" in data else None,
+            host=text(data.get("host", "")),
+            stage=whole_number(data.get("stage", 0)),
         )
     elif event == "submitted":
         found[token] = replace(found[token], job_id=_word(data["job_id"]))

@@ -11,7 +11,7 @@ from typing import Protocol
 from crh_batch.errors import Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.site import Partition, Site
+from crh_batch.site import Capacity, Partition, Site
 
 # Job names begin with it; a submission's token follows. SGE wants a letter at the beginning.
 JOB_NAME_PREFIX = "crh-"
@@ -366,6 +366,19 @@ class Scheduler(Protocol):
         Raises:
             Unreachable: the scheduler doesn't answer.
             ProfileError: the profile names something that the scheduler doesn't know.
+        """
+        ...
+
+    def capacity_argvs(self, profile: Profile) -> list[list[str]]:
+        """Return what to ask about the cores that are idle where the profile's jobs may go."""
+        ...
+
+    def parse_capacity(self, answers: Sequence[Completed], profile: Profile) -> Capacity:
+        """Read the answers to ``capacity_argvs``, in their order.
+
+        Raises:
+            Unreachable: the scheduler doesn't answer.
+            UnreadableAnswer: its answer tells nothing of nodes.
         """
         ...
 

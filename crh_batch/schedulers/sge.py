@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from crh_batch.errors import MaybeSubmitted, ProfileError, SchedulerError
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers import sge_queue, sge_site
+from crh_batch.schedulers import sge_capacity, sge_queue, sge_site
 from crh_batch.schedulers.base import ArrayScript, JobRow, Limits
 from crh_batch.schedulers.sge_words import answer_was_lost, facts, last_words, refused
-from crh_batch.site import Partition, Site
+from crh_batch.site import Capacity, Partition, Site
 
 # The lowest priority that qsub(1) takes; users may lower theirs only.
 _LOWEST_PRIORITY = -1023
@@ -240,6 +240,14 @@ class Sge:
             chosen,
             environment,
         )
+
+    def capacity_argvs(self, profile: Profile) -> list[list[str]]:
+        """See Scheduler."""
+        return [list(sge_site.HOSTS_ARGV)]
+
+    def parse_capacity(self, answers: Sequence[Completed], profile: Profile) -> Capacity:
+        """See Scheduler."""
+        return sge_capacity.parse_capacity(answers[0], profile.partitions)
 
     def submitting_argvs(self) -> list[list[str]]:
         """See Scheduler."""

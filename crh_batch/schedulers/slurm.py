@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from crh_batch.errors import MaybeSubmitted, SchedulerError, Unreachable
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers import slurm_site
+from crh_batch.schedulers import slurm_capacity, slurm_site
 from crh_batch.schedulers.base import (
     JOB_NAME_PREFIX,
     ArrayScript,
@@ -24,7 +24,7 @@ from crh_batch.schedulers.base import (
     limits_of,
 )
 from crh_batch.schedulers.slurm_words import facts, last_words
-from crh_batch.site import Site
+from crh_batch.site import Capacity, Site
 
 # sbatch(1), squeue(1) "JOB STATE CODES". A word that isn't here is a newer Slurm's: UNKNOWN, never an error.
 _STATES = {
@@ -329,6 +329,14 @@ class Slurm:
         config, nodes = answers
         partitions = slurm_site.parse_partitions(nodes, profile.partitions)
         return limits_of(slurm_site.parse_max_array_size(config), partitions, profile)
+
+    def capacity_argvs(self, profile: Profile) -> list[list[str]]:
+        """See Scheduler."""
+        return [slurm_capacity.argv(profile.partitions)]
+
+    def parse_capacity(self, answers: Sequence[Completed], profile: Profile) -> Capacity:
+        """See Scheduler."""
+        return slurm_capacity.parse_capacity(answers[0], profile.partitions)
 
     def submitting_argvs(self) -> list[list[str]]:
         """See Scheduler."""

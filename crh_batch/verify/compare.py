@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from crh_batch.hosts.base import Host
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.durable import VISIBILITY_WAIT_S, is_of_this_machine
+from crh_batch.mirror.refresh import refresh
 from crh_batch.verify.finding import LATE, Finding
 from crh_batch.verify.in_directory import files_of, unreadable
 from crh_batch.verify.in_names import names_of
@@ -62,6 +63,8 @@ def compare_batch(
     if bad:
         return Compared(bad, Tree(top))
     batch = Batch(directory)
+    # Where that can't be, the look is at an older state, and nothing is wrong for that.
+    refresh(batch)
     look = look_at(batch)
     work = Work(look, host, has_custody=has_custody)
     # After the look: a .crh file goes when its tomodir is collected, and a state that is older is only behind.

@@ -21,7 +21,7 @@ from crh_batch.verify.look import is_temporary
 
 _FILES = frozenset({"batch.json", "items.jsonl", "submissions.jsonl", "liveness.json", "pilot.pyz"})
 _DIRECTORIES = frozenset({"bin", "jobs", "logs", "registering", "sessions", "packs", "names"})
-_MAY_BE_MISSING = frozenset({"replaced", "dask"})
+_MAY_BE_MISSING = frozenset({"replaced", "dask", "stages"})
 
 
 def unreadable(directory: str) -> list[Finding]:

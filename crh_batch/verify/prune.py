@@ -21,6 +21,8 @@ from crh_batch.ledger.removal import begin_removal, finish_removal
 from crh_batch.ledger.steering import in_threads
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.ledger.trust import check_batch
+from crh_batch.mirror.refresh import refresh
+from crh_batch.mirror.removal import remove_stages
 from crh_batch.verify.finding import Kind
 from crh_batch.verify.in_directory import files_of
 from crh_batch.verify.in_names import names_of
@@ -88,6 +90,9 @@ def judge(directory: str, host: Host, wanted: Wanted, *, has_custody: bool = Fal
             return judged
         check_batch(BatchPaths(directory))
         batch = Batch(directory)
+        judged.reasons += [error.message for error in refresh(batch)]
+        if judged.reasons:
+            return judged
         look = look_at(batch)
         work = Work(look, host, has_custody=has_custody)
     except (CrhBatchError, OSError) as error:
@@ -231,6 +236,8 @@ def remove(judged: Judged, host: Host, wanted: Wanted) -> Judged:
             if not now.reasons:
                 # What its runs took is worth more than what it fills.
                 remember(batch)
+                # As long as it is known here what lies there.
+                remove_stages(batch)
                 renamed = begin_removal(batch.paths)
                 custody.leave_it_gone()
                 finish_removal(renamed)

@@ -42,6 +42,10 @@ GLUSTERFS_PACKAGES = ("glusterfs-server", "glusterfs-client", "fuse3")
 
 GLUSTERFS_PROGRAMS = ("glusterfsd", "glusterfs", "umount")
 
+SSH_PACKAGES = ("openssh-server", "openssh-client")
+
+SSH_PROGRAMS = ("sshd", "ssh", "ssh-agent", "ssh-add", "ssh-keygen")
+
 
 def program_path(name: str) -> str | None:
     """Return where a program or daemon is, or None."""
@@ -85,6 +89,15 @@ def need_glusterfs() -> None:
         cannot("mounting a GlusterFS needs root")
     if not os.path.exists("/dev/fuse"):
         cannot("mounting a GlusterFS needs /dev/fuse")
+
+
+def need_ssh() -> None:
+    """Skip the test that asks, with the reason, when an sshd can't be started here; on CI fail."""
+    missing = missing_programs(SSH_PROGRAMS)
+    if missing:
+        cannot(f"not installed: {', '.join(missing)} (as root: {INSTALL_SCRIPT.name} ssh)")
+    if os.geteuid() != 0:
+        cannot("an sshd of one's own needs root: it lets users log in")
 
 
 def cannot(reason: str) -> NoReturn:

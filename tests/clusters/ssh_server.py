@@ -13,7 +13,6 @@ from pathlib import Path
 from clusters.daemons import Daemon
 from clusters.ports import free_ports
 
-SSH_PACKAGES = ("openssh-server", "openssh-client")
 _READY_S = 15.0
 
 
@@ -53,13 +52,14 @@ class SshServer:
         home.mkdir()
         config = directory / "sshd_config"
         config.write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\n"
+            # The first value of a key counts.
+            f"{lines}\nPort {self.port}\nListenAddress 127.0.0.1\nHostKey {self.host_key}\n"
             f"AuthorizedKeysFile {self.authorized}\nPidFile none\nStrictModes no\nUsePAM no\n"
             "PermitRootLogin yes\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
             "Subsystem sftp internal-sftp\nLogLevel VERBOSE\nMaxStartups 100\n"
             # A home of its own: what the machine's user has in login scripts is none of a test's business.
             f"SetEnv HOME={home}\n"
-            f"{f'ChrootDirectory {chroot}' if chroot else ''}\n{lines}\n"
+            f"{f'ChrootDirectory {chroot}' if chroot else ''}\n"
         )
         program = shutil.which("sshd", path="/usr/sbin:/usr/bin")
         assert program is not None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from crh_batch.hosts.base import Completed, Host
+from crh_batch.hosts.base import Completed, Host, SameFiles
 from crh_batch.schedulers.base import Scheduler, UsageSource
 from faults.lying_scheduler import Cluster, LyingHost
 
@@ -53,7 +53,7 @@ class SlurmHost(LyingHost):
         return [job for job in self._cluster.jobs() if job["state"] not in _UNENDED]
 
 
-class SgeHost:
+class SgeHost(SameFiles):
     """SGE with its accounting, telling the truth; of the site, what was recorded."""
 
     def __init__(self, cluster: Cluster) -> None:
@@ -131,11 +131,12 @@ LIES = (
 
 
 class Asked:
-    """A scheduler that remembers which method told each command, and a host that lies in answer to one of them."""
+    """A scheduler that remembers which method told each command; its host lies in answer to one of them."""
 
     def __init__(self, scheduler: Any, host: Host) -> None:
         self._scheduler = scheduler
-        self._host = host
+        self._truth = host
+        self.host = _Answering(self)
         self._methods: dict[tuple[str, ...], str] = {}
         self.asked: set[str] = set()
         self.lied = 0
@@ -159,16 +160,29 @@ class Asked:
 
         return ask
 
-    def has(self, program: str) -> bool:
-        """See Host."""
-        return self._host.has(program)
-
-    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
-        """See Host."""
+    def answer(self, argv: Sequence[str]) -> Completed:
+        """Answer a command, truly or not."""
         method = self._methods[tuple(argv)]
         self.asked.add(method)
         if self._lie is None or method != self._to:
-            return self._host.run(argv)
+            return self._truth.run(argv)
         self.lied += 1
-        truth = self._host.run(argv) if self._lie.acts else Completed(tuple(argv), 0, "", "")
+        truth = self._truth.run(argv) if self._lie.acts else Completed(tuple(argv), 0, "", "")
         return self._lie.tell(truth)
+
+    def knows(self, program: str) -> bool:
+        """Whether a program is there."""
+        return self._truth.has(program)
+
+
+class _Answering(SameFiles):
+    """See Host."""
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+
+    def has(self, program: str) -> bool:
+        return self._asked.knows(program)
+
+    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
+        return self._asked.answer(argv)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from crh_batch.hosts.base import Completed
+from crh_batch.hosts.base import Completed, SameFiles
 
 SILENT = "sbatch: error: Batch job submission failed: Socket timed out on send/recv operation\n"
 DOWN = "sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)\n"
@@ -90,7 +90,7 @@ class Cluster:
                     job["state"] = "CANCELLED"
 
 
-class LyingHost:
+class LyingHost(SameFiles):
     """Runs sbatch, squeue, scancel, scontrol and sinfo on a Cluster; some of them fail.
 
     Args:

@@ -35,8 +35,9 @@ from unit.ledger.making import ELSEWHERE, begin, make_batch, make_item
 
 HOSTS: dict[str, Callable[[Cluster], Host]] = {"slurm": SlurmHost, "sge": SgeHost}
 # Nothing is taken for dead by these, nor sent again: tests/unit/engines/test_unstick.py, the site's parsers in
-# tests/unit/schedulers, and tests/unit/engines/dask/test_head_job.py.
-ELSEWHERE_ASKED = {"stuck_argv", "free_argv", "site_questions", "submitting_argvs"}
+# tests/unit/schedulers, and tests/unit/engines/dask/test_head_job.py; all these lies in tests/unit/schedulers/
+# test_capacity.py.
+ELSEWHERE_ASKED = {"stuck_argv", "free_argv", "site_questions", "submitting_argvs", "capacity_argvs"}
 QUESTIONS = sorted(set(asking_methods()) - ELSEWHERE_ASKED)
 
 
@@ -51,9 +52,9 @@ class World:
 
     def resume(self, *, error: bool = False) -> None:
         """Go on with the batch as ``submit`` does; with an error, it may say that it can't."""
-        engine = ArrayEngine(self.asked, self.asked, Profile(max_threads=8))
+        engine = ArrayEngine(self.asked, self.asked.host, Profile(max_threads=8))
         with contextlib.suppress(*([CrhBatchError] if error else [])):
-            resume(self.batch, engine, self.asked, collect=False)
+            resume(self.batch, engine, self.asked.host, collect=False)
 
     def live(self) -> Counter[int]:
         """Return how many arrays of each class wait or run."""
@@ -141,10 +142,10 @@ def test_cancel_that_was_not_heard_can_be_repeated(world: World, lie: Lie) -> No
     world.start()
     world.asked.lie(lie, "cancel_argv")
     with contextlib.suppress(CrhBatchError):
-        pilots.end_pilots(world.batch, world.asked)
+        pilots.end_pilots(world.batch, world.asked.host)
     assert world.asked.lied
     world.asked.lie(None)
-    pilots.end_pilots(world.batch, world.asked)
+    pilots.end_pilots(world.batch, world.asked.host)
     assert not world.live()
 
 
@@ -156,7 +157,7 @@ def test_report_does_without_an_accounting_that_lies(world: World, monkeypatch: 
     monkeypatch.setitem(USAGE_SOURCES, world.name, source)
     for question in asking_methods(UsageSource):
         source.lie(lie, question)
-        assert not job_usages(world.batch, source)
+        assert not job_usages(world.batch, source.host)
         assert source.lied
 
 
@@ -167,6 +168,6 @@ def test_each_question_of_the_protocol_is_asked_here(world: World) -> None:
     for job in world.cluster.jobs():
         world.cluster.set_state(job["id"], "COMPLETED")
     world.resume()
-    pilots.end_pilots(world.batch, world.asked)
+    pilots.end_pilots(world.batch, world.asked.host)
     of_sge_alone = {"more_limits_argvs"}
     assert set(QUESTIONS) - world.asked.asked <= (of_sge_alone if world.name == "slurm" else set())

@@ -131,7 +131,7 @@ MUTATIONS = (
         "engines/pilots.py",
         (
             (
-                "        elif not living.answered:",
+                "        elif submission.token in living.silent:",
                 "        elif False:",
             ),
         ),
@@ -170,8 +170,8 @@ MUTATIONS = (
         "engines/resume.py",
         (
             (
-                "living.submission(one) is not Verdict.DEAD:",
-                "living.submission(one) is Verdict.ALIVE:",
+                "living.submission(one) is not Verdict.DEAD\n",
+                "living.submission(one) is Verdict.ALIVE\n",
             ),
         ),
         ("unit/engines/test_resume.py::test_resume_when_nothing_is_known_of_the_pilots_then_none_are_started",),

@@ -24,10 +24,11 @@ for place in (HERE, HERE.parent, HERE.parent.parent):
 from clusters.sge_cluster import SgeCluster  # noqa: E402
 from clusters.slurm_cluster import SlurmCluster  # noqa: E402
 from crh_batch.hosts.base import Completed  # noqa: E402
-from crh_batch.schedulers import sge_site, slurm_site  # noqa: E402
+from crh_batch.schedulers import sge_site, slurm_capacity, slurm_site  # noqa: E402
 from recorded.recording import SURVEY, neutral_machine, without  # noqa: E402
 
 CASES = HERE / "sites"
+SLEEPER = "#!/bin/bash\nexec sleep 1000\n"
 BASES = (Path("/srv/slurm"), Path("/srv/sge"))
 
 
@@ -79,11 +80,40 @@ def record_slurm(base: Path) -> None:
         record("slurm-partitions-unknown", slurm_site.partitions_argv(["none"]), slurm.env, version)
         *_, others = slurm_site.questions([], "nobody")
         record("slurm-associations-none", others, slurm.env, version)
+        record_capacity_of_slurm(slurm, version)
         slurm.stop_controller()
         record("slurm-partitions-controller-down", slurm_site.partitions_argv(), slurm.env, version)
+        record("slurm-capacity-controller-down", slurm_capacity.argv([]), slurm.env, version)
     with SlurmCluster(accounting=False, base=base, overrides={"SelectTypeParameters": "CR_Core"}) as slurm:
         for name, argv in zip(("config", "partitions", "associations"), slurm_site.questions([], "root")):
             record(f"slurm-{name}-accounting-off", argv, slurm.env, version)
+
+
+def record_capacity_of_slurm(slurm: SlurmCluster, version: str) -> None:
+    """A job has three of n1's four cores; then n2 drains under a job of one core; then n3 is silent."""
+    record("slurm-capacity-idle", slurm_capacity.argv([]), slurm.env, version)
+    three = slurm.submit(SLEEPER, "--nodelist=n1", "--ntasks=1", "--cpus-per-task=3")
+    one = slurm.submit(SLEEPER, "--nodelist=n2", "--partition=short")
+    slurm.wait_for_states(three, "RUNNING")
+    slurm.wait_for_states(one, "RUNNING")
+    record("slurm-capacity-busy", slurm_capacity.argv([]), slurm.env, version)
+    record("slurm-capacity-named", slurm_capacity.argv(["short", "whole", "closed"]), slurm.env, version)
+    record("slurm-capacity-unknown", slurm_capacity.argv(["none"]), slurm.env, version)
+    slurm.run(["scontrol", "update", "nodename=n2", "state=drain", "reason=broken"])
+    record("slurm-capacity-draining", slurm_capacity.argv([]), slurm.env, version)
+    slurm.kill_node("n3")
+    slurm.wait_until(lambda: slurm.node_states()["n3"] == "idle*", 60, "n3 does not answer")
+    record("slurm-capacity-silent", slurm_capacity.argv([]), slurm.env, version)
+    slurm.run(["scancel", three, one])
+
+
+def record_capacity_of_sge(sge: SgeCluster) -> None:
+    """A job has three slots of a node, and one node's work queue is disabled."""
+    job = sge.submit(SLEEPER, "-pe", "smp", "3", "-q", "work@n1")
+    sge.wait_for_states(job, "r")
+    sge.run(["qmod", "-d", "work@n2"])
+    record("sge-capacity-busy", sge_site.HOSTS_ARGV, sge.env, "SGE 8.1.9\n")
+    sge.run(["qdel", job])
 
 
 def record_sge(base: Path) -> None:
@@ -95,7 +125,9 @@ def record_sge(base: Path) -> None:
         for argv in sge_site.questions(answers, "root"):
             answers.append(record(f"sge-environment-{argv[-1]}", argv, sge.env, "SGE 8.1.9\n"))
         record("sge-environment-unknown", ["qconf", "-sp", "none"], sge.env, "SGE 8.1.9\n")
+        record_capacity_of_sge(sge)
         sge.stop_controller()
+        record("sge-capacity-master-down", sge_site.HOSTS_ARGV, sge.env, "SGE 8.1.9\n")
         record("sge-config-master-down", list(sge_site.CONFIG_ARGV), sge.env, "SGE 8.1.9\n")
 
 

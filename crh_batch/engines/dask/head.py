@@ -14,7 +14,7 @@ from crh_batch.engines.choose import choose_engine
 from crh_batch.engines.dask.engine import DaskEngine
 from crh_batch.engines.dask.frugal import be_frugal
 from crh_batch.engines.dask.place import Contact, Place
-from crh_batch.engines.keep_going import profile_of
+from crh_batch.engines.profile_then import profile_of
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import Batch

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from crh_batch.engines.array import ArrayEngine
-from crh_batch.engines.keep_going import Keeper, profile_of
+from crh_batch.engines.keep_going import Keeper
+from crh_batch.engines.profile_then import profile_of
 from crh_batch.engines.resume import resume
 from crh_batch.engines.sending import write_script
 from crh_batch.errors import SchedulerError

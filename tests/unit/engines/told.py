@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from crh_batch.errors import HostError
-from crh_batch.hosts.base import Completed
+from crh_batch.hosts.base import Completed, SameFiles
 
 Answer = Completed | Callable[[tuple[str, ...]], Completed]
 
@@ -21,7 +21,7 @@ SBATCH_SILENT = said("", "sbatch: error: Batch job submission failed: Socket tim
 SACCT_OFF = said("", "Slurm accounting storage is disabled\n", 1)
 
 
-class ToldHost:
+class ToldHost(SameFiles):
     """Remembers what it was asked, and answers by the command's name; what it has no answer for can't be started."""
 
     def __init__(self, **answers: Answer) -> None:

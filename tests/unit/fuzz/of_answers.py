@@ -8,7 +8,7 @@ from pathlib import Path
 from crh_batch.errors import CrhBatchError
 from crh_batch.hosts.base import Completed
 from crh_batch.profile import Profile
-from crh_batch.schedulers import sge, sge_queue, sge_site, slurm, slurm_site
+from crh_batch.schedulers import sge, sge_capacity, sge_queue, sge_site, slurm, slurm_capacity, slurm_site
 from crh_batch.schedulers.sge_usage import SgeUsage
 from crh_batch.schedulers.slurm_usage import SlurmUsage
 from unit.fuzz.reader import Reader
@@ -98,6 +98,20 @@ def of_answers() -> list[Reader]:
                 "schedulers.slurm_site.parse_max_array_size",
                 "schedulers.slurm_site.parse_site",
             ),
+        ),
+        Reader(
+            "sinfo by node",
+            _recorded("sites/slurm-capacity"),
+            answer(lambda done: slurm_capacity.parse_capacity(done, [])),
+            (CrhBatchError,),
+            ("schedulers.slurm_capacity.parse_capacity",),
+        ),
+        Reader(
+            "qhost for what is idle",
+            [*_recorded("sge/qhost-"), *_recorded("sites/sge-hosts"), *_recorded("sites/sge-capacity")],
+            answer(lambda done: sge_capacity.parse_capacity(done, ["work@n1", "short"])),
+            (CrhBatchError,),
+            ("schedulers.sge_capacity.parse_capacity",),
         ),
         Reader(
             "qsub",

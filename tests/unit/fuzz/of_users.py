@@ -10,6 +10,7 @@ from crh_batch.engines import history_file
 from crh_batch.errors import ProfileError, UsageError
 from crh_batch.pilot.job import parse_time_left, surroundings
 from crh_batch.plan.selection import parse_selection
+from crh_batch.plan.shares import parse_shares
 from crh_batch.plan.wishes import parse_deadline, parse_priorities
 from crh_batch.profile_files import load_profile
 from unit.fuzz.reader import Reader
@@ -59,7 +60,12 @@ def of_users(scratch: Path) -> list[Reader]:
         return None
 
     def parse_all(text: str) -> None:
-        for parse in (parse_selection, lambda one: parse_deadline(one, 1e9), lambda one: parse_priorities([one])):
+        for parse in (
+            parse_selection,
+            lambda one: parse_deadline(one, 1e9),
+            lambda one: parse_priorities([one]),
+            lambda one: parse_shares(one, ["a", "b"]),
+        ):
             with contextlib.suppress(UsageError):
                 parse(text)
 
@@ -75,9 +81,14 @@ def of_users(scratch: Path) -> list[Reader]:
         ),
         Reader(
             "options",
-            [b"1-5,7", b"all", b"2026-11-30 12:00", b"+2h", b"td.*=5", b"3"],
+            [b"1-5,7", b"all", b"2026-11-30 12:00", b"+2h", b"td.*=5", b"3", b"a=2,b=1"],
             options,
             (),
-            ("plan.selection.parse_selection", "plan.wishes.parse_deadline", "plan.wishes.parse_priorities"),
+            (
+                "plan.selection.parse_selection",
+                "plan.wishes.parse_deadline",
+                "plan.wishes.parse_priorities",
+                "plan.shares.parse_shares",
+            ),
         ),
     ]

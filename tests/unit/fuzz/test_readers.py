@@ -22,6 +22,7 @@ from unit.fuzz.campaign import Failure, try_inputs
 from unit.fuzz.mutate import VALUES
 from unit.fuzz.of_answers import of_answers
 from unit.fuzz.of_ledgers import of_ledgers
+from unit.fuzz.of_mirrors import of_mirrors
 from unit.fuzz.of_tomodirs import of_tomodirs
 from unit.fuzz.of_users import of_users
 from unit.fuzz.reader import Reader
@@ -31,6 +32,7 @@ MAKERS: dict[str, Callable[[Path], list[Reader]]] = {
     "tomodirs": of_tomodirs,
     "ledgers": of_ledgers,
     "answers": lambda scratch: of_answers(),
+    "mirrors": of_mirrors,
     "users": of_users,
 }
 JSON = st.recursive(

@@ -129,6 +129,11 @@ def test_load_profile_when_a_value_is_of_the_wrong_kind_then_it_says_what_it_mus
         ("memory_mb = 5\nmax_memory_mb = 4", "memory_mb"),
         ("warn_s = 60\ntime_minutes = 1", "warn_s"),
         ("whole_nodes = true\ncores = 4\nmax_threads = 8", "max_threads"),
+        ('roots = ["/home/data"]', "roots"),
+        ('roots = ["data:/lustre"]', "roots"),
+        ('roots = ["/data:/lustre:/more"]', "roots"),
+        ('stage = "scratch/me"', "stage"),
+        ('stage = "$SCRATCH/me"', "stage"),
     ],
 )
 def test_load_profile_when_a_value_cannot_be_used_then_file_and_key_are_named(root: Path, line: str, key: str) -> None:
@@ -194,6 +199,8 @@ def test_to_json_when_asked_then_every_key() -> None:
     [
         ('setup = ["touch owned"]', "", 0o644, True),
         ('crtomo = "/tmp/mine"', "", 0o644, True),
+        ('on = "elsewhere"', "", 0o644, True),
+        ('roots = ["/:/mnt"]', "", 0o644, True),
         ("time_minutes = 30", "", 0o644, False),
         ('setup = ["touch owned"]', 'share_group = "40100"', 0o664, False),
         ('setup = ["touch owned"]', 'share_group = "40101"', 0o664, True),

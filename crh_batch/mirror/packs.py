@@ -1,0 +1,108 @@
+"""Packs: results, brought from the byte that is here, as far as anybody here still wants them."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+from crh_batch.errors import LedgerError
+from crh_batch.hosts.base import FarHost, OnBytes
+from crh_batch.ledger import durable
+from crh_batch.ledger.names import Marks, gather, list_shard
+from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
+from crh_batch.ledger.session import read_events
+from crh_batch.mirror.answers import parse_sizes, understood
+from crh_batch.mirror.sessions import sizes_here
+from crh_batch.mirror.stage import Stage
+from crh_batch.tomodir.files import explain
+
+SUFFIX = ".pack"
+_LOCK = "fetching"
+_PAUSE_S = 0.2
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+def bring_packs(stage: Stage, far: FarHost, on_bytes: OnBytes, on_total: OnBytes) -> int:
+    """Bring what packs have that isn't here; return how many bytes came. The sessions are here already.
+
+    Args:
+        on_bytes: called with each number of bytes that has come.
+        on_total: called once, with how many there are to come.
+
+    Raises:
+        HostError: they can't be fetched; what has arrived is kept.
+        LedgerError: they can't be written here.
+    """
+    try:
+        return _bring_packs(stage, far, on_bytes, on_total)
+    except OSError as error:
+        path = error.filename or stage.batch.packs
+        raise LedgerError(
+            f"{path}: results can't be written here: {explain(error)}",
+            "Is the disk here full, or over its quota? Mend that, and run the command again: it goes on there.",
+            path,
+        ) from error
+
+
+def _bring_packs(stage: Stage, far: FarHost, on_bytes: OnBytes, on_total: OnBytes) -> int:
+    with _alone(stage):
+        answer = far.ask("sizes", directory=stage.there.packs, suffix=SUFFIX)
+        with understood(far.name, stage.there.packs):
+            there = parse_sizes(answer, SUFFIX)
+        here = sizes_here(stage.batch.packs, SUFFIX)
+        longer = {name: size for name, size in there.items() if size > here.get(name, 0)}
+        wanted = _Wanted(stage.batch)
+        missing = {name: size for name, size in longer.items() if wanted.is_wanted(name[: -len(SUFFIX)])}
+        on_total(sum(size - here.get(name, 0) for name, size in missing.items()))
+        return sum(
+            far.fetch_tail(os.path.join(stage.there.packs, name), os.path.join(stage.batch.packs, name), size, on_bytes)
+            for name, size in sorted(missing.items())
+        )
+
+
+class _Wanted:
+    """Tells which packs hold a result, or a failed attempt's output, of a tomodir that isn't settled here."""
+
+    def __init__(self, paths: BatchPaths) -> None:
+        self._paths = paths
+        self._shards: dict[int, dict[int, Marks]] = {}
+
+    def is_wanted(self, token: str) -> bool:
+        ids = {event.get("id") for event in read_events(self._paths, token) if "record" in event}
+        return any(isinstance(one, int) and not self._is_settled(one) for one in ids)
+
+    def _is_settled(self, item_id: int) -> bool:
+        shard = item_id // SHARD_SIZE
+        if shard not in self._shards:
+            self._shards[shard] = gather(list_shard(self._paths, shard))
+        marks = self._shards[shard].get(item_id)
+        return marks is not None and (marks.collected or marks.moved)
+
+
+@contextlib.contextmanager
+def _alone(stage: Stage) -> Iterator[None]:
+    """Let one process at a time fetch, so that nothing comes twice; the lock goes with the process that has it.
+
+    Two would do no harm, so where there are no locks there is none.
+    """
+    descriptor = os.open(os.path.join(stage.directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not _try_lock(descriptor):
+            durable.calls.sleep(_PAUSE_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True

@@ -1,0 +1,167 @@
+"""CRMod and CRTomo on a cluster: those that are there, else this machine's, sent once and known by their sum."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from crh_batch.errors import ProgramMissing
+from crh_batch.hosts.base import FarHost
+from crh_batch.hosts.transfers import transferring
+from crh_batch.profile import Profile
+
+# What `file` would look for: programs that the kernel loads begin so; launchers on PATH begin with "#!".
+_ELF = "7f454c46"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class ProgramThere:
+    """A program on a cluster.
+
+    Args:
+        path: where it is there.
+        sha256: its sum; empty for one inside a container, which nobody can look at from outside.
+        source: where it is from, for people.
+    """
+
+    path: str
+    sha256: str
+    source: str
+
+    @property
+    def entry(self) -> dict[str, str]:
+        """What batch.json there keeps of it."""
+        if not self.sha256:
+            return {"path": self.path, "sha256": "", "source": self.source}
+        return {"file": self.file, "sha256": self.sha256, "source": self.source}
+
+    @property
+    def file(self) -> str:
+        """Its name below ``bin/``."""
+        return f"{posixpath.basename(self.path)}-{self.sha256[:12]}"
+
+
+def find_programs_there(
+    far: FarHost,
+    names: Sequence[str],
+    profile: Profile,
+    stage_base: str,
+    *,
+    find_here: Callable[[str], str],
+    say: Callable[[str], None],
+) -> dict[str, ProgramThere]:
+    """Return where programs are on a cluster; what isn't there is sent.
+
+    Args:
+        stage_base: the directory there below which programs of this machine are kept, for all batches.
+        find_here: returns the path of a program of this machine, or raises ProgramMissing.
+        say: for what the user should know.
+
+    Raises:
+        ProgramMissing: a program is neither there nor here, or this machine's can't run there.
+        HostError: the cluster can't be reached, or its disk is full.
+    """
+    return {name: found_there(far, name, profile) or _sent(far, name, stage_base, find_here, say) for name in names}
+
+
+def found_there(far: FarHost, name: str, profile: Profile) -> ProgramThere | None:
+    """Return a program that is on a cluster: what the profile names, else what is on PATH there; None if there is none.
+
+    Raises:
+        ProgramMissing: the profile names one that isn't there.
+        HostError: the cluster can't be reached.
+    """
+    configured = {"CRMod": profile.crmod, "CRTomo": profile.crtomo}[name]
+    if profile.is_inside_container[name]:
+        return ProgramThere(configured, "", configured)
+    path = _absolute(far, configured) if configured else _on_path(far, name)
+    if not path:
+        return None
+    size_and_sum = far.ask("digest", path=path)
+    if int(size_and_sum["size"]) < 0 or far.run(["test", "-x", path]).exit_status != 0:
+        raise ProgramMissing(
+            f"{name}: {path}: not a file on {far.name} that can be executed",
+            f"Mend {name.lower()} in the profile: it is a path on the cluster.",
+            name,
+        )
+    return ProgramThere(path, str(size_and_sum["sha256"]), f"{far.name}:{path}")
+
+
+def _absolute(far: FarHost, path: str) -> str:
+    home = far.facts()["home"]
+    return posixpath.normpath(posixpath.join(home, path[2:] if path.startswith("~/") else path))
+
+
+def _on_path(far: FarHost, name: str) -> str:
+    """Return the program of this name on PATH there; launchers that start it through a shell drop its exit status."""
+    # argv, not text of ours, is what the shell gets.
+    found = far.run(["bash", "-c", 'command -v -- "$0"', name]).stdout.rstrip("\n")
+    if not found.startswith("/"):
+        return ""
+    first = far.run(["od", "-A", "n", "-t", "x1", "-N", "4", found]).stdout
+    return found if first.replace(" ", "").strip() == _ELF else ""
+
+
+def _sent(
+    far: FarHost, name: str, stage_base: str, find_here: Callable[[str], str], say: Callable[[str], None]
+) -> ProgramThere:
+    try:
+        here = find_here(name)
+    except ProgramMissing as error:
+        raise ProgramMissing(
+            f"{name}: neither on {far.name} nor here: {error.message}",
+            f'Name one that is there in the profile, {name.lower()} = "/path/there/{name}", or install one here.',
+            name,
+        ) from error
+    _check_machine(far, name)
+    sha256 = _sum_of(here)
+    directory = f"{stage_base}/programs/{sha256}"
+    path = f"{directory}/{name}"
+    far.ask("make_directories", paths=[directory], mode=0o700)
+    with transferring(f"sending {name} to {far.name}") as transfer:
+        transfer.expect(os.path.getsize(here))
+        sent = far.put(here, path, transfer.add)
+    if sent:
+        say(f"{name}: none on {far.name}, so this machine's was sent there: {here}")
+    _check_libraries(far, name, path)
+    return ProgramThere(path, sha256, here)
+
+
+def _sum_of(path: str) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_machine(far: FarHost, name: str) -> None:
+    there, here = far.facts()["machine"], os.uname().machine
+    if there != here:
+        raise ProgramMissing(
+            f"{name}: none on {far.name}, and this machine's can't run there: it is for {here}, not {there}",
+            f'Name one that is there in the profile: {name.lower()} = "/path/there/{name}".',
+            name,
+        )
+
+
+def _check_libraries(far: FarHost, name: str, path: str) -> None:
+    """Refuse a program that the loader there can't load; a login node is much like the others of its cluster.
+
+    Raises:
+        ProgramMissing: what it lacks.
+    """
+    if not far.has("ldd"):
+        return
+    lacking = [line.split()[0] for line in far.run(["ldd", path]).stdout.splitlines() if "not found" in line]
+    if lacking:
+        raise ProgramMissing(
+            f"{name}: none on {far.name}, and this machine's can't run there: it lacks {', '.join(lacking)}",
+            f"Load what has it in ~/.bash_profile there and in the profile's setup lines (module load gcc), or name a "
+            f'{name} of the cluster in the profile: {name.lower()} = "/path/there/{name}".',
+            name,
+        )
