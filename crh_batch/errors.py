@@ -21,6 +21,7 @@
         UnreadableAnswer
       HostError               host; 3
         ConnectionLost
+        StageGone
       ProgramMissing          program; 3
       ProfileError            file, key; 2
       DaskError               3
@@ -197,6 +198,10 @@ class HostError(CrhBatchError):
 
 class ConnectionLost(HostError):
     """A connection that broke after something was asked: nobody knows whether it was done."""
+
+
+class StageGone(HostError):
+    """What a batch had on another machine isn't there any more; no pilot can go on there."""
 
 
 class ProgramMissing(CrhBatchError):

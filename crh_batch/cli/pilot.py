@@ -10,6 +10,7 @@ import click
 from crh_batch.cli.common import batch_argument, talk
 from crh_batch.engines.groups import trusted_groups
 from crh_batch.engines.local import pilot_argv
+from crh_batch.ledger.arbiter import refuse_mirror
 from crh_batch.ledger.batch import open_batch
 from crh_batch.ledger.trust import check_batch
 
@@ -28,6 +29,7 @@ def command(batch: str, cores: int | None, group: str, memory_mb: int | None, sc
     opened = open_batch(batch)
     # Before anything of it is run.
     check_batch(opened.paths)
+    refuse_mirror(opened.paths)
     argv = pilot_argv(opened, "", cores or len(os.sched_getaffinity(0)), scratch, memory_mb or 0)
     if group:
         argv += [f"--group={group}"]

@@ -293,9 +293,9 @@ def _load(path: str, options: SshOptions, ask: Asker, tried: list[str]) -> param
         except paramiko.PasswordRequiredException:
             continue
         except (ValueError, TypeError, paramiko.SSHException, OSError) as error:
-            if attempt:
-                continue  # a wrong passphrase; asked once more
-            if "assphrase" in str(error) or "ncrypted" in str(error):
+            # With a passphrase: a wrong one. Without: what paramiko and cryptography say of an encrypted key depends on
+            # their versions and on the key's format.
+            if attempt or any(word in str(error).lower() for word in ("passphrase", "password", "encrypted")):
                 continue
             tried.append(f"{path} ({error})")
             return None

@@ -7,10 +7,12 @@ in a copy, so a name that pilots have a word in is made there first, and here af
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Callable
 
+from crh_batch.errors import LedgerError
 from crh_batch.ledger.paths import BatchPaths
 
 if TYPE_CHECKING:
@@ -89,6 +91,33 @@ def see_news(paths: BatchPaths) -> None:
     """
     if (arbiter := arbiter_of(paths)) is not None:
         arbiter.bring_news()
+
+
+def is_mirror(paths: BatchPaths) -> bool:
+    """Return whether a batch's names are decided about elsewhere: its pilots run on other filesystems.
+
+    Raises:
+        OSError: that can't be found out.
+    """
+    try:
+        os.stat(paths.stages)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def refuse_mirror(paths: BatchPaths) -> None:
+    """Refuse a batch in which a pilot of this filesystem would claim what others claim elsewhere.
+
+    Raises:
+        LedgerError: it is one.
+    """
+    if is_mirror(paths):
+        raise LedgerError(
+            f"{paths.directory}: is the copy of a batch that runs on a cluster, so no pilot can run here",
+            "crh-batch submit starts pilots where it runs; to run its tomodirs here, cancel it and submit them anew.",
+            paths.directory,
+        )
 
 
 def is_ours(mark: str) -> bool:

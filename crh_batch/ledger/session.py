@@ -18,7 +18,7 @@ from typing import Any
 
 from crh_batch.errors import LedgerError, NewerSchema
 from crh_batch.ledger import durable
-from crh_batch.ledger.arbiter import arbiter_of, is_ours
+from crh_batch.ledger.arbiter import arbiter_of, is_ours, refuse_mirror
 from crh_batch.ledger.events import parse_event
 from crh_batch.ledger.identity import Who, this_process
 from crh_batch.ledger.paths import BatchPaths, session_target, token_of
@@ -106,8 +106,11 @@ class Session:
 
         Raises:
             NotTrusted: others than this user could have written to the batch.
+            LedgerError: a pilot can't work on this copy of the batch.
         """
         check_batch(paths)
+        if kind == "pilot":
+            refuse_mirror(paths)
         token = f"{label or kind}-{durable.random_word(10)}"
         header = SessionHeader(token, kind, this_process(), job or Job(), time.time(), submission, cores)
         line = {

@@ -1,7 +1,7 @@
 """Names of a batch with stages: made there first, where pilots make theirs, and here once that is known.
 
 As long as a stage hasn't arrived no pilot can run there, so names are made here alone; ``mirror/owed.py`` brings them
-there later.
+there later. When it is gone none can any more, and they are made here alone, too.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from crh_batch.errors import HostError, LedgerError
+from crh_batch.errors import HostError, LedgerError, StageGone
 from crh_batch.hosts.reach import reach
 from crh_batch.ledger import durable
 from crh_batch.ledger.arbiter import is_ours
@@ -18,6 +18,7 @@ from crh_batch.ledger.session import Session, holder_of
 from crh_batch.ledger.settings import read_settings
 from crh_batch.ledger.steering import in_threads
 from crh_batch.mirror.down import bring_down
+from crh_batch.mirror.gone import noticing
 from crh_batch.mirror.making import make_there
 from crh_batch.mirror.refresh import for_each
 from crh_batch.mirror.stage import Stage, is_staged, read_stages
@@ -82,8 +83,12 @@ class StageArbiter:
         def one_stage(stage: Stage) -> bool | HostError:
             if not stage.has_arrived:
                 return True
+            far = reach(stage.host)
             try:
-                return next(make_there(stage, reach(stage.host), [(mark, target)], [session.token]))
+                with noticing(stage, far):
+                    return next(make_there(stage, far, [(mark, target)], [session.token]))
+            except StageGone:
+                return True
             except HostError as error:
                 return error
 
@@ -102,6 +107,8 @@ class StageArbiter:
         def one_stage(stage: Stage) -> HostError | None:
             try:
                 bring_down(stage, reach(stage.host))
+            except StageGone:
+                return None
             except HostError as error:
                 return error
             return None
@@ -116,9 +123,13 @@ class StageArbiter:
         below = len(there.names) + 1
         names = [(there.name(item_id, mark)[below:], target) for item_id, mark in marks]
         won: dict[tuple[int, str], bool] = {}
+        far = reach(stage.host)
         try:
-            for one, is_won in zip(marks, make_there(stage, reach(stage.host), names, [session.token])):
-                won[one] = is_won
+            with noticing(stage, far):
+                for one, is_won in zip(marks, make_there(stage, far, names, [session.token])):
+                    won[one] = is_won
+        except StageGone:
+            return self._win_here(session, marks)
         finally:
             # Also of what was made before the connection broke.
             self._copy_here(session, [one for one, is_won in won.items() if is_won])

@@ -19,6 +19,7 @@ from crh_batch.hosts.base import FarHost, OnBytes
 from crh_batch.ledger import durable
 from crh_batch.ledger.sharing import make_directories
 from crh_batch.mirror.answers import parse_tails, understood
+from crh_batch.mirror.gone import noticing
 from crh_batch.mirror.owed import make_owed
 from crh_batch.mirror.packs import bring_packs
 from crh_batch.mirror.sessions import bring_sessions
@@ -47,6 +48,7 @@ def bring_down(
         on_total: called once, with how many bytes of results there are to come.
 
     Raises:
+        StageGone: it isn't there any more.
         HostError: the machine can't be reached; what is here is what it was, or newer.
         LedgerError: something can't be written here, or contradicts what is here.
     """
@@ -54,7 +56,8 @@ def bring_down(
         return 0
     complete = _complete.setdefault(far, set())
     key = stage.there.directory
-    taken = take_names(stage, far, all_again=key not in complete)
+    with noticing(stage, far):
+        taken = take_names(stage, far, all_again=key not in complete)
     # Until all of it is written here: the other side won't send it again by itself.
     complete.discard(key)
     fetched = taken.size + bring_sessions(stage, far)

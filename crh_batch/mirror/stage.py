@@ -15,6 +15,7 @@ from typing import Any
 
 from crh_batch.errors import LedgerError
 from crh_batch.ledger import durable
+from crh_batch.ledger.arbiter import is_mirror
 from crh_batch.ledger.items import Items
 from crh_batch.ledger.paths import STATE_DIRECTORY, BatchPaths
 from crh_batch.ledger.reading import FILE_LIMIT_BYTES, parse_json, read_bytes, text, whole_number
@@ -106,8 +107,15 @@ def write_stage(stage: Stage) -> None:
 
 
 def is_staged(paths: BatchPaths) -> bool:
-    """Return whether a batch's pilots run on other filesystems than this one."""
-    return os.path.isdir(paths.stages)
+    """Return whether a batch's pilots run on other filesystems than this one.
+
+    Raises:
+        LedgerError: that can't be found out; nothing may be decided about its tomodirs then.
+    """
+    try:
+        return is_mirror(paths)
+    except OSError as error:
+        raise _unreadable(paths.stages, error) from error
 
 
 def read_stages(paths: BatchPaths) -> tuple[Stage, ...]:

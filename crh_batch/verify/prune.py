@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from crh_batch.engines.base import plural
 from crh_batch.engines.history_file import remember
-from crh_batch.errors import Busy, CrhBatchError
+from crh_batch.errors import Busy, CrhBatchError, StageGone
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
@@ -90,7 +90,7 @@ def judge(directory: str, host: Host, wanted: Wanted, *, has_custody: bool = Fal
             return judged
         check_batch(BatchPaths(directory))
         batch = Batch(directory)
-        judged.reasons += [error.message for error in refresh(batch)]
+        judged.reasons += [error.message for error in refresh(batch) if not isinstance(error, StageGone)]
         if judged.reasons:
             return judged
         look = look_at(batch)

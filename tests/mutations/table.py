@@ -11,6 +11,7 @@ from mutations import (
     of_guarding,
     of_input,
     of_living,
+    of_mirror,
     of_names,
     of_pilot,
     of_placing,
@@ -40,6 +41,7 @@ GROUPS: tuple[tuple[str, tuple[Mutation, ...]], ...] = (
     ("Permissions", of_guarding.MUTATIONS),
     ("Verify, verify-fs and prune", of_verify.MUTATIONS),
     ("The dask engine", of_dask.MUTATIONS),
+    ("Batches that are mirrored", of_mirror.MUTATIONS),
     ("Hostile input", of_input.MUTATIONS),
 )
 MUTATIONS = tuple(one for _, mutations in GROUPS for one in mutations)

@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,7 +125,7 @@ def test_login_when_an_agent_has_the_key_then_nothing_is_asked(
         giving.write_text(f"#!/bin/sh\necho {shlex.quote(PASSPHRASE)}\n")
         giving.chmod(0o700)
         environment = {"PATH": os.environ["PATH"], "SSH_AUTH_SOCK": str(socket), "SSH_ASKPASS": str(giving)}
-        add_key = ["ssh-add", "-q", client.directory / "id"]
+        add_key = ["ssh-add", "-q", str(client.directory / "id")]
         subprocess.run(add_key, env={**environment, "SSH_ASKPASS_REQUIRE": "force"}, check=True)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         assert greet(client) == "hello $HOME\n"
@@ -148,7 +149,7 @@ def test_login_when_the_jump_host_is_down_then_it_is_named(server: SshServer, tm
     client = make_client(tmp_path / "c", server)
     (port,) = free_ports(1)
     add(client, f"Host gone\n  HostName 127.0.0.1\n  Port {port}\nHost far\n  ProxyJump gone\n  HostName 127.0.0.1\n")
-    with pytest.raises(HostError, match="gone: .*refused"):
+    with pytest.raises(HostError, match=r"gone: .*refused"):
         greet(client, "far")
 
 
@@ -386,9 +387,12 @@ def test_connection_when_it_is_cut_while_a_command_runs_then_nobody_knows(tmp_pa
     with subprocess.Popen(cut_when_began, stdout=subprocess.PIPE, text=True) as waiting:
         assert waiting.stdout is not None
         os.mkfifo(tmp_path / "gate")
-        import threading
 
-        cutting = threading.Thread(target=lambda: (waiting.wait(), server.cut()))
+        def cut_then() -> None:
+            waiting.wait()
+            server.cut()
+
+        cutting = threading.Thread(target=cut_then)
         cutting.start()
         with pytest.raises(ConnectionLost, match="login: the connection broke"):
             host.run(["sh", "-c", 'touch "$0"; exec cat "$1"', str(began), str(tmp_path / "gate")])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from crh_batch.errors import NewerSchema
+from crh_batch.errors import LedgerError, NewerSchema
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.session import Job, Session, holder_of, list_sessions, read_events, read_header
 from unit.ledger.making import failing, make_batch
@@ -68,6 +68,15 @@ def test_begin_when_called_twice_then_two_sessions(batch: Batch) -> None:
     one, other = Session.begin(batch.paths, "client"), Session.begin(batch.paths, "client")
     assert one.token != other.token
     assert list_sessions(batch.paths) == sorted([one.token, other.token])
+
+
+def test_begin_when_the_batch_is_a_copy_of_one_elsewhere_then_clients_alone(batch: Batch) -> None:
+    """A pilot here would claim what pilots there claim, and nobody would know."""
+    os.mkdir(batch.paths.stages)
+    with pytest.raises(LedgerError, match="is the copy of a batch that runs on a cluster"):
+        Session.begin(batch.paths, "pilot")
+    assert list_sessions(batch.paths) == []
+    Session.begin(batch.paths, "client").close()
 
 
 def test_read_header_when_a_session_was_begun_then_it_is_its_header(batch: Batch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from crh_batch.engines.steer import cancel, hold, release
 from crh_batch.engines.target import Target
-from crh_batch.errors import HostError
+from crh_batch.errors import HostError, StageGone
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger import arbiter
 from crh_batch.ledger.arbiter import arbitrate
@@ -173,6 +174,27 @@ def test_cancel_when_nothing_has_arrived_then_it_works_offline_and_reaches_the_s
     bring_owed(staged.stages[0], staged.far[0])
     assert names_of(staged.there[0]) == names_of(staged.batch)
     assert set(sessions_of(staged.there[0])) <= set(sessions_of(staged.batch))
+
+
+def test_cancel_when_the_stage_is_gone_then_it_works_and_says_so(stage_batch: Make) -> None:
+    staged = stage_batch(3)
+    claim(staged.there[0], begin(staged.there[0]), 0)
+    assert refresh(staged.batch) == []
+    shutil.rmtree(staged.stages[0].top)
+    (error,) = refresh(staged.batch)
+    assert isinstance(error, StageGone) and staged.stages[0].top in error.message
+    hold(Target(staged.batch))
+    assert cancel(Target(staged.batch, frozenset({0, 1})), ThisMachine()) == 2
+    assert state_of(staged, 0) is state_of(staged, 1) is StateName.FAILED
+
+
+def test_cancel_when_the_whole_filesystem_is_missing_there_then_nobody_can_say(stage_batch: Make) -> None:
+    staged = stage_batch(3)
+    os.rename(os.path.dirname(staged.stages[0].top), os.path.dirname(staged.stages[0].top) + "-unmounted")
+    with pytest.raises(HostError) as caught:
+        cancel(Target(staged.batch, frozenset({0, 1})), ThisMachine())
+    assert not isinstance(caught.value, StageGone)
+    assert names_of(staged.batch) == {}
 
 
 def test_bring_down_when_names_were_made_here_alone_then_they_are_made_there(stage_batch: Make) -> None:

@@ -153,7 +153,7 @@ def test_bring_down_when_another_process_does_the_same_then_no_byte_is_here_twic
 
 def test_bring_down_when_a_name_differs_then_an_error_names_both(stage_batch: Make) -> None:
     staged = stage_batch(3)
-    one, other = begin(staged.there[0]), begin(staged.batch)
+    one, other = begin(staged.there[0]), Session.begin(staged.batch.paths, "client")
     claim(staged.there[0], one, 0)
     claim(staged.there[0], one, 1)
     make_names(staged.batch, "0.claim.001", token=other.token)

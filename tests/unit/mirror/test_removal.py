@@ -78,11 +78,21 @@ def test_prune_when_nothing_of_a_batch_is_needed_then_it_goes_on_both_sides(stag
 def test_prune_when_a_machine_is_down_then_the_batch_is_kept(stage_batch: Make) -> None:
     staged = stage_batch(2, parts=2)
     collected(staged)
+    staged.far[0].close()
     staged.far[0].is_down = True
     judged = judge(staged.batch.paths.directory, ThisMachine(), WANTED)
     assert len(judged.reasons) == 1 and judged.reasons[0].startswith("far1")
     assert remove(judged, ThisMachine(), WANTED).reasons != []
     assert all(os.path.isdir(stage.top) for stage in staged.stages)
+
+
+def test_prune_when_a_stage_is_gone_then_the_batch_goes(stage_batch: Make) -> None:
+    staged = stage_batch(2)
+    collected(staged)
+    shutil.rmtree(staged.stages[0].top)
+    judged = judge(staged.batch.paths.directory, ThisMachine(), WANTED)
+    assert remove(judged, ThisMachine(), WANTED).reasons == []
+    assert not os.path.lexists(staged.batch.paths.directory)
 
 
 def test_names_when_packs_are_not_fetched_yet_then_nothing_is_odd(stage_batch: Make) -> None:

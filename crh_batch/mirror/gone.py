@@ -1,0 +1,40 @@
+"""Stages that are gone: scratch filesystems are cleaned, and users tidy up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from crh_batch.errors import ConnectionLost, HostError, StageGone
+from crh_batch.hosts.base import FarHost
+from crh_batch.mirror.stage import Stage
+
+
+@contextlib.contextmanager
+def noticing(stage: Stage, far: FarHost) -> Iterator[None]:
+    """Say of a request that failed whether it did because the stage is gone.
+
+    Raises:
+        StageGone: in place of another HostError, when that is so.
+    """
+    try:
+        yield
+    except ConnectionLost:
+        raise
+    except HostError as error:
+        if _is_gone(stage, far):
+            raise StageGone(
+                f"{far.name}: {stage.top}: isn't there any more (are old files removed there?)",
+                "What was fetched is here. Give up the rest with crh-batch cancel, then submit again.",
+                far.name,
+            ) from error
+        raise
+
+
+def _is_gone(stage: Stage, far: FarHost) -> bool:
+    """Return whether the directory for stages is there without this one; a filesystem may be missing as a whole."""
+    try:
+        return list(far.ask("exists", paths=[stage.top, os.path.dirname(stage.top)])["exists"]) == [False, True]
+    except HostError:
+        return False
