@@ -65,7 +65,9 @@ def init(name: str, scheduler: str | None, output: str | None, force: bool) -> i
         return 0
     _write(path, text)
     talk(f"wrote {path}")
-    talk(f"look through it, then try it on a node: crh-batch profile test{f' --profile {name}' if name else ''}")
+    over = f" --on {name}" if host.name else ""
+    named = f" --profile {name}" if name and not over else ""
+    talk(f"look through it, then try it on a node: crh-batch{over} profile test{named}")
     return 0
 
 
@@ -81,7 +83,7 @@ def _effective() -> Effective:
     if names == (HERE,):
         return effective_profile(_root(), name, on="")
     own = name or (names[0] if names[0] in named_profiles() else "")
-    effective = effective_profile(_root(), own, on=names[0])
+    effective = effective_profile(_root(), own, on=chosen_on())
     return replace(effective, profile=replace(effective.profile, host=effective.profile.host or names[0]))
 
 

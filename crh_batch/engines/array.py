@@ -46,7 +46,7 @@ class ArrayEngine:
     def __init__(self, scheduler: Scheduler, host: Host, profile: Profile, *, stage: int = 0) -> None:
         self.scheduler = scheduler
         self.host = host
-        self._profile = profile
+        self.profile = profile
         self._stage = stage
         self._limits: Limits | None = None
 
@@ -64,15 +64,15 @@ class ArrayEngine:
             ProfileError: the profile names something that the scheduler doesn't know.
         """
         if self._limits is None:
-            answers = [self.host.run(argv) for argv in self.scheduler.limits_argvs(self._profile)]
-            answers += [self.host.run(argv) for argv in self.scheduler.more_limits_argvs(answers, self._profile)]
-            self._limits = self.scheduler.parse_limits(answers, self._profile)
+            answers = [self.host.run(argv) for argv in self.scheduler.limits_argvs(self.profile)]
+            answers += [self.host.run(argv) for argv in self.scheduler.more_limits_argvs(answers, self.profile)]
+            self._limits = self.scheduler.parse_limits(answers, self.profile)
         return self._limits
 
     @property
     def most_threads(self) -> int:
         """Cores for one tomodir: the profile's, else those of the largest node at hand."""
-        return self._profile.max_threads or self.limits.cores or 1
+        return self.profile.max_threads or self.limits.cores or 1
 
     @property
     def memory_rule(self) -> MemoryRule:
@@ -82,7 +82,7 @@ class ArrayEngine:
             Unreachable: the scheduler doesn't answer.
             ProfileError: the profile names something that the scheduler doesn't know.
         """
-        profile = self._profile
+        profile = self.profile
         kinds = [kind for one in self.limits.partitions for kind in one.kinds]
         most_mb = profile.max_memory_mb or max([self.limits.memory_mb, *(kind.memory_mb for kind in kinds)])
         if profile.whole_nodes:
@@ -95,23 +95,23 @@ class ArrayEngine:
         Raises:
             ProfileError: none of the allowed partitions has nodes or a time limit large enough.
         """
-        size, most = self.limits.max_array_size, self._profile.max_pilots
-        if not self._profile.whole_nodes:
+        size, most = self.limits.max_array_size, self.profile.max_pilots
+        if not self.profile.whole_nodes:
             return [self._placed(plan_array(one, most, size, self.memory_rule), [one]) for one in work]
-        cores = self._profile.cores or self.limits.cores or max(one.threads for one in work)
-        nodes = plan_nodes(work, cores, most, size, self.memory_rule, self._profile.memory_mb)
+        cores = self.profile.cores or self.limits.cores or max(one.threads for one in work)
+        nodes = plan_nodes(work, cores, most, size, self.memory_rule, self.profile.memory_mb)
         return [self._placed(nodes, work)]
 
     def _placed(self, request: ArrayRequest, work: Sequence[ClassWork]) -> ArrayRequest:
         """Return a request with those partitions in which a job of its size can run."""
         if not self.limits.partitions:
             return request
-        memory_mb = 0 if self._profile.memory == "none" else -(-request.memory_bytes // (1 << 20))
+        memory_mb = 0 if self.profile.memory == "none" else -(-request.memory_bytes // (1 << 20))
         longest_s = max(seconds for one in work for seconds in one.estimates_s)
         # A quality of service may lift the partition's time limit, and only the scheduler knows.
-        minutes = 0 if self._profile.qos else self._profile.time_minutes
+        minutes = 0 if self.profile.qos else self.profile.time_minutes
         found = fitting(self.limits.partitions, Need(request.cores, memory_mb, minutes, longest_s))
-        if not self._profile.partition:
+        if not self.profile.partition:
             # Nobody asked for a partition, so none is named.
             return request
         return replace(request, partition=",".join(one.name for one in found))
@@ -136,7 +136,7 @@ class ArrayEngine:
             other.driver,
             other.overhead_bytes,
         )
-        return job_script(self.scheduler, script, self._profile)
+        return job_script(self.scheduler, script, self.profile)
 
     def start(self, batch: Batch, requests: Sequence[ArrayRequest]) -> list[Started]:
         """Submit the arrays: intent first, then the scheduler's command, then the job's id; follow-ups behind each.
@@ -149,7 +149,7 @@ class ArrayEngine:
         self.scripts(batch.batch_id, requests)
         started = []
         for request in requests:
-            for _ in range(1 if request.chain is None else 1 + self._profile.follow_ups - request.chain):
+            for _ in range(1 if request.chain is None else 1 + self.profile.follow_ups - request.chain):
                 started.append(self._start_array(batch, request))
                 request = replace(request, after_job=started[-1].submission.job_id)
         return started

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import os
 import socket
+import subprocess
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from crh_batch.hosts.ssh_options import SshOptions, read_options
 # A person looks for a second factor meanwhile.
 _AUTHENTICATION_S = 120.0
 _MOST_JUMPS = 8
+_PROXY_END_S = 5.0
 # What goes wrong is said once, by an error; without a handler Python prints what paramiko logs, with tracebacks.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -49,7 +51,22 @@ class Connection:
     def close(self) -> None:
         """End it, and those that it goes through."""
         for one in reversed(self._transports):
-            one.close()
+            _close(one)
+
+
+def _close(transport: paramiko.Transport) -> None:
+    stream = transport.sock
+    transport.close()
+    if isinstance(stream, paramiko.ProxyCommand):
+        # paramiko sends it a signal, and leaves the rest to chance.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            stream.process.wait(timeout=_PROXY_END_S)
+        if stream.process.returncode is None:
+            stream.process.kill()
+            stream.process.wait()
+        for pipe in (stream.process.stdin, stream.process.stdout, stream.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def connect(name: str, ask: Asker = nobody, *, config_file: str = "") -> Connection:
@@ -70,7 +87,7 @@ def connect(name: str, ask: Asker = nobody, *, config_file: str = "") -> Connect
             _log_in(transports[-1], one, ask)
     except BaseException:
         for transport in reversed(transports):
-            transport.close()
+            _close(transport)
         raise
     return Connection(options, transports)
 
@@ -111,10 +128,10 @@ def _connect_one(options: SshOptions, before: paramiko.Transport | None) -> para
         _check_key(options, transport.get_remote_server_key(), known)
         transport.set_keepalive(options.keepalive_s)
     except (paramiko.SSHException, EOFError, OSError) as error:
-        transport.close()
+        _close(transport)
         raise _unreachable(options, f"{where}: {error or 'the connection was closed'}") from error
     except BaseException:
-        transport.close()
+        _close(transport)
         raise
     return transport
 
@@ -145,8 +162,13 @@ def _known_keys(options: SshOptions) -> list[paramiko.PKey]:
     found: list[paramiko.PKey] = []
     for file in options.known_hosts:
         keys = paramiko.HostKeys()
-        with contextlib.suppress(OSError):
-            keys.load(file)
+        for line in _lines(file):
+            # Lines that paramiko doesn't know (@revoked, @cert-authority) or can't read say nothing of this host.
+            with contextlib.suppress(paramiko.SSHException, ValueError, IndexError):
+                entry = None if line.startswith("@") else paramiko.hostkeys.HostKeyEntry.from_line(line)
+                if entry is not None and entry.key is not None:
+                    for name in entry.hostnames:
+                        keys.add(name, entry.key.get_name(), entry.key)
         found += list((keys.lookup(options.key_name) or {}).values())
     return found
 
@@ -184,13 +206,18 @@ def _check_key(options: SshOptions, key: paramiko.PKey, known: Sequence[paramiko
 def _revoked(options: SshOptions) -> set[bytes]:
     found = set()
     for file in options.known_hosts:
-        with contextlib.suppress(OSError), open(file, encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                words = line.split()
-                if len(words) >= 4 and words[0] == "@revoked":
-                    with contextlib.suppress(ValueError):
-                        found.add(base64.b64decode(words[3]))
+        for line in _lines(file):
+            words = line.split()
+            if len(words) >= 4 and words[0] == "@revoked":
+                with contextlib.suppress(ValueError):
+                    found.add(base64.b64decode(words[3]))
     return found
+
+
+def _lines(file: str) -> list[str]:
+    with contextlib.suppress(OSError), open(file, encoding="utf-8", errors="replace") as stream:
+        return [text for line in stream if (text := line.strip()) and not text.startswith("#")]
+    return []
 
 
 # ---- who we are
@@ -289,7 +316,7 @@ def _load(path: str, options: SshOptions, ask: Asker, tried: list[str]) -> param
             tried.append(f"{path} (needs its passphrase, and there is no terminal: use an agent)")
             return None
         try:
-            key = paramiko.PKey.from_path(path, passphrase)
+            key = _read_key(path, passphrase)
         except paramiko.PasswordRequiredException:
             continue
         except (ValueError, TypeError, paramiko.SSHException, OSError) as error:
@@ -306,6 +333,24 @@ def _load(path: str, options: SshOptions, ask: Asker, tried: list[str]) -> param
         return key
     tried.append(f"{path} (wrong passphrase)")
     return None
+
+
+def _read_key(path: str, passphrase: str | None) -> paramiko.PKey:
+    """Return a private key of whichever type; PKey.from_path of paramiko 5.0 takes no passphrase that is text.
+
+    Raises:
+        PasswordRequiredException: it is encrypted.
+        ValueError, TypeError, paramiko.SSHException, OSError: it can't be read, or the passphrase is wrong.
+    """
+    why: Exception = paramiko.SSHException("no key of a type that is known")
+    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
+        try:
+            return kind.from_private_key_file(path, passphrase)
+        except paramiko.PasswordRequiredException:
+            raise
+        except (ValueError, TypeError, paramiko.SSHException) as error:
+            why = error
+    raise why
 
 
 def _answer(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 from weakref import WeakKeyDictionary
 
+from crh_batch.errors import LedgerError
 from crh_batch.hosts.base import FarHost, OnBytes
 from crh_batch.ledger import durable
 from crh_batch.ledger.sharing import make_directories
@@ -25,6 +26,7 @@ from crh_batch.mirror.packs import bring_packs
 from crh_batch.mirror.sessions import bring_sessions
 from crh_batch.mirror.stage import Stage
 from crh_batch.mirror.taking import take_names
+from crh_batch.tomodir.files import explain
 
 LOG_BYTES = 64 << 10
 MOST_LOGS = 20
@@ -77,7 +79,7 @@ def fetch_logs(stage: Stage, far: FarHost, token: str) -> None:
 
     Raises:
         HostError: the machine can't be reached, or the files can't be read there.
-        OSError: they can't be written here.
+        LedgerError: they can't be written here.
     """
     directory = os.path.join(stage.there.logs, token)
     entries = far.ask("list", path=directory)["entries"] or []
@@ -86,9 +88,16 @@ def fetch_logs(stage: Stage, far: FarHost, token: str) -> None:
     have = {name: max(0, size - LOG_BYTES) if name in wanted else size for name, size, _, _ in files}
     answer = far.ask("tails", directory=directory, have=have, suffix="", limit=2 * MOST_LOGS * LOG_BYTES)
     here = os.path.join(stage.batch.logs, token)
-    make_directories(here)
     with understood(far.name, directory):
         tails = parse_tails(answer, "")
-    for name, _, data in tails:
-        if name in wanted:
-            durable.write_durable(os.path.join(here, name), data[-LOG_BYTES:])
+    try:
+        make_directories(here)
+        for name, _, data in tails:
+            if name in wanted:
+                durable.write_durable(os.path.join(here, name), data[-LOG_BYTES:])
+    except OSError as error:
+        raise LedgerError(
+            f"{here}: what pilots wrote can't be written here: {explain(error)}",
+            "Is the disk here full, or over its quota? Mend that, and run the command again.",
+            here,
+        ) from error

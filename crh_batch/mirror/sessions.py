@@ -19,7 +19,7 @@ from crh_batch.tomodir.files import explain
 
 SUFFIX = ".crh"
 # What one answer holds, before it is compressed.
-ANSWER_BYTES = 16 << 20
+ANSWER_BYTES = 4 << 20
 
 
 def sizes_here(directory: str, suffix: str) -> dict[str, int]:

@@ -122,7 +122,9 @@ class _Session(paramiko.ServerInterface):
 
     def check_auth_interactive(self, username: str, submethods: str) -> int | InteractiveQuery:
         self._server.tried.append("keyboard-interactive")
-        return InteractiveQuery("Second factor", "for the login node", *self._server.questions)
+        return InteractiveQuery(
+            "Second factor", "for the login node", *((one, False) for one in self._server.questions)
+        )
 
     def check_auth_interactive_response(self, responses: list[str]) -> int:
         is_right = list(responses) == list(self._server.questions.values())
