@@ -14,6 +14,7 @@
         NewerSchema             found, known
         BatchNotFound
         NotTrusted
+        MirrorDiffers
         Busy                    holder
       SchedulerError          argv, exit_status, stdout, stderr; 3
         Unreachable
@@ -21,7 +22,7 @@
         UnreadableAnswer
       HostError               host; 3
         ConnectionLost
-        StageGone
+        StageGone               path
       ProgramMissing          program; 3
       ProfileError            file, key; 2
       DaskError               3
@@ -140,6 +141,10 @@ class NotTrusted(LedgerError):
     """A batch that others than this user could have written to; acting on it would be acting for them."""
 
 
+class MirrorDiffers(LedgerError):
+    """A name here that says something else than the one of the same tomodir where the pilots run."""
+
+
 class Busy(LedgerError):
     """Another client is doing what only one may do at a time.
 
@@ -201,7 +206,16 @@ class ConnectionLost(HostError):
 
 
 class StageGone(HostError):
-    """What a batch had on another machine isn't there any more; no pilot can go on there."""
+    """What a batch had on another machine isn't there any more; no pilot can go on there.
+
+    Args:
+        path: the directory there.
+    """
+
+    def __init__(self, message: str, next_step: str = "", host: str = "", path: str = "") -> None:
+        super().__init__(message, next_step, host)
+        self.args = (message, next_step, host, path)
+        self.path = path
 
 
 class ProgramMissing(CrhBatchError):

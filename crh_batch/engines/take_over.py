@@ -9,10 +9,11 @@ whose input has changed since they ran, or whose result is damaged.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
-from crh_batch.errors import Busy, CrhBatchError, PackDamaged
+from crh_batch.engines.fetched import fetched
+from crh_batch.errors import Busy, CrhBatchError, PackDamaged, StageGone
 from crh_batch.ledger.batch import Batch, counts
 from crh_batch.ledger.custody import Custody
 from crh_batch.ledger.inputs import changed_inputs
@@ -25,6 +26,7 @@ from crh_batch.ledger.session import Session, holder_of, read_events
 from crh_batch.ledger.settings import read_settings
 from crh_batch.ledger.sources import collected_sources
 from crh_batch.ledger.trust import user_name
+from crh_batch.mirror.refresh import refresh
 
 _FORCE = "If nobody is at work on it, repeat with --force."
 
@@ -40,6 +42,7 @@ class TakeOver:
         self._sessions: dict[str, Session] = {}
         self._marks: dict[tuple[str, int], dict[int, Marks]] = {}
         self._failures: dict[tuple[str, str], dict[tuple[object, object], dict[str, object]]] = {}
+        self._fetched: dict[str, Callable[[Item], bool] | None] = {}
 
     def close(self) -> None:
         """Give all custodies back."""
@@ -195,8 +198,17 @@ class TakeOver:
                 inputs = event.get("inputs") or []
                 if changed_inputs(batch.tomodir(item), inputs, collected_sources(batch, item)):
                     return True
-                return not _is_sound(batch, token, event)
+                return self._is_fetched(batch, item) and not _is_sound(batch, token, event)
         return True
+
+    def _is_fetched(self, batch: Batch, item: Item) -> bool:
+        """Return whether a result would be here if there were one: what is still on a silent cluster isn't damaged."""
+        directory = batch.paths.directory
+        if directory not in self._fetched:
+            silent = [one for one in refresh(batch, packs=True) if not isinstance(one, StageGone)]
+            self._fetched[directory] = fetched(batch, silent)
+        takes = self._fetched[directory]
+        return takes is None or takes(item)
 
     def _failures_of(self, batch: Batch, token: str) -> dict[tuple[object, object], dict[str, object]]:
         key = (batch.paths.directory, token)

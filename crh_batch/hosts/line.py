@@ -14,6 +14,9 @@ from crh_batch.ledger.durable import random_word
 _SIGN_OF_LIFE_S = 10.0
 _START_S = 60.0
 _BLOCK = 1 << 18
+_AHEAD = 16
+_LEAST_AHEAD = 1 << 16
+_MOST_AHEAD = 4 << 20
 _MOST_STARTING_BYTES = 1 << 20
 
 
@@ -129,19 +132,23 @@ class Conversation:
             EOFError: the file is shorter.
         """
         self._say(request)
-        left = length
-        while left:
-            block = stream.read(min(left, _BLOCK))
-            if not block:
-                raise EOFError
-            self._line.send(block, self._silence_s)
-            left -= len(block)
-            went(len(block))
-            while self._line.has_news:
-                self._read_more(self._silence_s)
-                if self._unread.strip():
-                    return self._read_answer()
-        return self._read_answer()
+        sent = arrived = 0
+        while True:
+            # What is on its way when the line breaks is lost, so it is a small part of what this line has brought.
+            ahead = min(max(arrived // _AHEAD, _LEAST_AHEAD), _MOST_AHEAD)
+            count = min(length - sent, arrived + ahead - sent, _BLOCK)
+            answer = self._answer_at_hand() if count > 0 else self._read_answer()
+            if answer is None:
+                block = stream.read(count)
+                if not block:
+                    raise EOFError
+                self._line.send(block, self._silence_s)
+                sent += len(block)
+                went(len(block))
+            elif "at" in answer:
+                arrived = int(answer["at"])
+            else:
+                return answer
 
     def receive_file(self, request: Mapping[str, Any], came: Callable[[bytes], None]) -> dict[str, Any]:
         """Send a request whose answer is bytes of a file; return what was said after them."""
@@ -168,6 +175,15 @@ class Conversation:
             if text := self._read_line(min(left, self._silence_s), left):
                 return _parsed(text)
 
+    def _answer_at_hand(self) -> dict[str, Any] | None:
+        """Return an answer that is here already."""
+        while self._line.has_news or b"\n" in self._unread:
+            if b"\n" not in self._unread:
+                self._read_more(self._silence_s)
+            elif text := self._cut(self._unread.index(b"\n")):
+                return _parsed(text)
+        return None
+
     def _read_line(self, silence_s: float, timeout_s: float) -> bytes:
         until = time.monotonic() + timeout_s
         searched = 0
@@ -177,6 +193,9 @@ class Conversation:
             if left <= 0:
                 raise LineBroken("no answer in time")
             self._read_more(min(silence_s, left))
+        return self._cut(end)
+
+    def _cut(self, end: int) -> bytes:
         text = bytes(self._unread[:end])
         del self._unread[: end + 1]
         return text

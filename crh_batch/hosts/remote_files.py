@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import errno
+import fcntl
 import os
 import shutil
 import stat
-from typing import Any, Dict, Optional
+import time
+from typing import Any, Callable, Dict, Optional
 
 from crh_batch.hosts.remote_durable import (
     as_path,
@@ -30,7 +32,10 @@ Request = Dict[str, Any]
 Answer = Dict[str, Any]
 
 STAGE_MARKER = ".crh-batch-stage"
-_READ_BYTES = 1 << 20
+# How often, and how many times in vain, a file is looked at that is still being received.
+_LOOK_S = 0.05
+_STILL_LOOKS = 20
+_RECEIVE_BYTES = 1 << 16
 
 
 def digest(request: Request) -> Answer:
@@ -93,24 +98,64 @@ def begun(request: Request) -> Answer:
     """Say whether a file is there with this size and sha256, and else how much of it a broken transfer has left."""
     if digest_of(as_path(request["path"])) == (request["size"], request["sha256"]):
         return {"there": True, "size": 0, "digest": ""}
-    size, found = digest_of(as_path(request["part"]))
+    part = as_path(request["part"])
+    _settle(part)
+    size, found = digest_of(part)
     return {"there": False, "size": max(size, 0), "digest": found}
 
 
-def receive(request: Request, requests: Any) -> Answer:
-    """Take the ``length`` bytes that follow the request into a file, from ``offset`` on; they are kept as they come."""
+def _settle(part: bytes) -> None:
+    """Wait for the process of a connection that broke, which may still write what had arrived of it.
+
+    If it writes nothing more, its connection may be dead without its knowing: then what is there is what there is.
+    """
+    try:
+        descriptor = os.open(part, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        size, looks = -1, 0
+        while looks < _STILL_LOOKS:
+            if _lock(descriptor):
+                return
+            found = os.fstat(descriptor).st_size
+            size, looks = found, looks + 1 if found == size else 0
+            time.sleep(_LOOK_S)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Take the lock of a file that is being received; where there are no locks, nobody has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def receive(request: Request, requests: Any, say: Callable[[Answer], None]) -> Answer:
+    """Take the ``length`` bytes that follow the request into a file, from ``offset`` on; they are kept as they come.
+
+    ``at`` says again and again how many have been: a client sends little more than that ahead, because what is on
+    its way when a connection breaks is lost.
+    """
     path = as_path(request["path"])
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
+        _lock(descriptor)
         os.ftruncate(descriptor, request["offset"])
         os.lseek(descriptor, request["offset"], os.SEEK_SET)
         left = request["length"]
         while left:
-            block = requests.read1(min(left, _READ_BYTES))
+            block = requests.read1(min(left, _RECEIVE_BYTES))
             if not block:
                 break
             write_all(descriptor, block)
             left -= len(block)
+            say({"at": request["length"] - left})
     except OSError as error:
         raise named(error, path) from None
     finally:

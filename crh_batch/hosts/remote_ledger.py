@@ -16,7 +16,7 @@ import stat
 import time
 import zlib
 from hashlib import sha256
-from typing import Any, Dict, Iterator, List, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from crh_batch.hosts.remote_durable import (
     as_path,
@@ -172,15 +172,29 @@ def _sizes(request: Request) -> List[Tuple[str, int]]:
         with os.scandir(as_path(request["directory"])) as entries:
             for entry in entries:
                 if entry.name.endswith(suffix) and not entry.name.startswith(b"."):
-                    try:
-                        facts = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue
-                    if stat.S_ISREG(facts.st_mode):
-                        found.append((as_text(entry.name), facts.st_size))
+                    size = _size(entry.path)
+                    if size is not None:
+                        found.append((as_text(entry.name), size))
     except FileNotFoundError:
         pass
     return found
+
+
+def _size(path: bytes) -> Optional[int]:
+    """Return a file's size; asked of the open file, for nfs(5) lets stat(2) tell an old one for a minute."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return None
+        raise
+    try:
+        facts = os.fstat(descriptor)
+        return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+    finally:
+        os.close(descriptor)
 
 
 # ---- winning names

@@ -168,7 +168,7 @@ def _send(request: Request, answers: Answers) -> Answer:
 def _receive(request: Request, requests: Any, answers: Answers) -> Answer:
     """Take a file's bytes; after a failure nothing that comes over this connection is a request any more."""
     try:
-        return remote_files.receive(request, requests)
+        return remote_files.receive(request, requests, answers.say)
     except Exception as error:
         answers.end(_error(error))
         while requests.read1(_BLOCK):

@@ -13,7 +13,7 @@ import logging
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import paramiko
@@ -55,10 +55,11 @@ class Connection:
 
 
 def _close(transport: paramiko.Transport) -> None:
-    stream = transport.sock
+    stream: object = transport.sock
     transport.close()
     if isinstance(stream, paramiko.ProxyCommand):
-        # paramiko sends it a signal, and leaves the rest to chance.
+        # paramiko sends it a signal, from two threads, and leaves the rest to chance.
+        transport.join(_PROXY_END_S)
         with contextlib.suppress(subprocess.TimeoutExpired):
             stream.process.wait(timeout=_PROXY_END_S)
         if stream.process.returncode is None:
@@ -257,11 +258,12 @@ def _next_step(
 ) -> list[str] | None:
     """Take one step; return what the server wants then (nothing more if that was all), None if no step helped."""
     if "publickey" in allowed:
-        for key, name in _keys(options, ask, tried):
-            with contextlib.suppress(paramiko.BadAuthenticationType, paramiko.AuthenticationException):
-                return list(transport.auth_publickey(options.user, key))
-            _check_alive(transport)
-            tried.append(name)
+        with contextlib.closing(_keys(options, ask, tried)) as keys:
+            for key, name in keys:
+                with contextlib.suppress(paramiko.BadAuthenticationType, paramiko.AuthenticationException):
+                    return list(transport.auth_publickey(options.user, key))
+                _check_alive(transport)
+                tried.append(name)
     if "keyboard-interactive" in allowed:
         with contextlib.suppress(paramiko.BadAuthenticationType, paramiko.AuthenticationException):
             return list(transport.auth_interactive(options.user, lambda *asked: _answer(options, ask, *asked)))
@@ -281,25 +283,35 @@ def _check_alive(transport: paramiko.Transport) -> None:
         raise EOFError("the server closed the connection after too many tries")
 
 
-def _keys(options: SshOptions, ask: Asker, tried: list[str]) -> Any:
+def _keys(options: SshOptions, ask: Asker, tried: list[str]) -> Generator[tuple[paramiko.PKey, str]]:
     """Give keys one after another: of the agent those that are named as identities first, then files."""
-    agent_keys: list[Any] = []
-    if options.agent:
-        with contextlib.suppress(paramiko.SSHException, OSError):
-            agent_keys = list(paramiko.Agent().get_keys())
     named = {public for path in options.identities if (public := _public_part(path))}
-    agent_keys.sort(key=lambda key: key.asbytes() not in named)
     seen = set()
-    for key in agent_keys:
-        if key.asbytes() in named or not options.identities_only:
-            seen.add(key.asbytes())
-            yield key, f"{key.get_name()} of the agent"
+    with _agent_keys(options) as agent_keys:
+        for key in sorted(agent_keys, key=lambda key: key.asbytes() not in named):
+            if key.asbytes() in named or not options.identities_only:
+                seen.add(key.asbytes())
+                yield key, f"{key.get_name()} of the agent"
     for path in options.identities:
         if _public_part(path) in seen:
             continue
-        key = _load(path, options, ask, tried)
-        if key is not None:
-            yield key, path
+        loaded = _load(path, options, ask, tried)
+        if loaded is not None:
+            yield loaded, path
+
+
+@contextlib.contextmanager
+def _agent_keys(options: SshOptions) -> Iterator[Sequence[paramiko.PKey]]:
+    """Give the agent's keys, as long as it may be asked to sign with them; none if there is no agent."""
+    agent = None
+    if options.agent:
+        with contextlib.suppress(paramiko.SSHException, OSError):
+            agent = paramiko.Agent()
+    try:
+        yield agent.get_keys() if agent is not None else ()
+    finally:
+        if agent is not None:
+            agent.close()
 
 
 def _public_part(path: str) -> bytes:

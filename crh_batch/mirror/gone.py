@@ -28,6 +28,7 @@ def noticing(stage: Stage, far: FarHost) -> Iterator[None]:
                 f"{far.name}: {stage.top}: isn't there any more (are old files removed there?)",
                 "What was fetched is here. Give up the rest with crh-batch cancel, then submit again.",
                 far.name,
+                stage.top,
             ) from error
         raise
 

@@ -13,6 +13,7 @@ from crh_batch.hosts.base import FarHost, OnBytes
 from crh_batch.ledger import durable
 from crh_batch.ledger.names import Marks, gather, list_shard
 from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
+from crh_batch.ledger.reading import taken, whole_number
 from crh_batch.ledger.session import read_events
 from crh_batch.mirror.answers import parse_sizes, understood
 from crh_batch.mirror.sessions import sizes_here
@@ -53,26 +54,34 @@ def _bring_packs(stage: Stage, far: FarHost, on_bytes: OnBytes, on_total: OnByte
         with understood(far.name, stage.there.packs):
             there = parse_sizes(answer, SUFFIX)
         here = sizes_here(stage.batch.packs, SUFFIX)
-        longer = {name: size for name, size in there.items() if size > here.get(name, 0)}
+        longer = [name for name, size in there.items() if size > here.get(name, 0)]
         wanted = _Wanted(stage.batch)
-        missing = {name: size for name, size in longer.items() if wanted.is_wanted(name[: -len(SUFFIX)])}
-        on_total(sum(size - here.get(name, 0) for name, size in missing.items()))
+        # Behind the last record that a session speaks of, its pilot may still cut off what it could not finish.
+        stops = {name: min(there[name], wanted.stop_of(name[: -len(SUFFIX)])) for name in longer}
+        missing = {name: stop for name, stop in stops.items() if stop > here.get(name, 0)}
+        on_total(sum(stop - here.get(name, 0) for name, stop in missing.items()))
         return sum(
-            far.fetch_tail(os.path.join(stage.there.packs, name), os.path.join(stage.batch.packs, name), size, on_bytes)
-            for name, size in sorted(missing.items())
+            far.fetch_tail(os.path.join(stage.there.packs, name), os.path.join(stage.batch.packs, name), stop, on_bytes)
+            for name, stop in sorted(missing.items())
         )
 
 
 class _Wanted:
-    """Tells which packs hold a result, or a failed attempt's output, of a tomodir that isn't settled here."""
+    """Tells how far packs hold a result, or a failed attempt's output, of a tomodir that isn't settled here."""
 
     def __init__(self, paths: BatchPaths) -> None:
         self._paths = paths
         self._shards: dict[int, dict[int, Marks]] = {}
 
-    def is_wanted(self, token: str) -> bool:
-        ids = {event.get("id") for event in read_events(self._paths, token) if "record" in event}
-        return any(isinstance(one, int) and not self._is_settled(one) for one in ids)
+    def stop_of(self, token: str) -> int:
+        """Return behind which byte of a pack nothing is wanted; 0 if nothing of it is."""
+        ends: dict[int, int] = {}
+        for event in read_events(self._paths, token):
+            record, item_id = event.get("record"), event.get("id")
+            if isinstance(record, dict) and isinstance(item_id, int):
+                offset, length = (taken(whole_number, record.get(key), 0) for key in ("offset", "length"))
+                ends[item_id] = max(offset + length, ends.get(item_id, 0))
+        return max((end for item_id, end in ends.items() if not self._is_settled(item_id)), default=0)
 
     def _is_settled(self, item_id: int) -> bool:
         shard = item_id // SHARD_SIZE

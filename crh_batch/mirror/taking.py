@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from crh_batch.errors import LedgerError
+from crh_batch.errors import MirrorDiffers
 from crh_batch.hosts.base import FarHost
 from crh_batch.ledger import durable
 from crh_batch.ledger.paths import token_of
@@ -88,7 +88,7 @@ class Taken:
         paths = self._stage.batch
         name = os.path.join(paths.names, path)
         if not durable.win_name(name, target, links):
-            raise LedgerError(
+            raise MirrorDiffers(
                 f"{name}: is the name of {holder_of(name)!r}, and of {token_of(target)!r} on {self._host}",
                 "That can't be unless files of the batch were changed by hand, here or there. crh-batch verify there, "
                 "and move the batch's directory here away, if what is there is right.",

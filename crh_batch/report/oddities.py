@@ -147,6 +147,19 @@ WORDS = {
         "The next collect removes it",
         "the directory is removed",
     ),
+    Kind.STAGE_UNREADABLE: Words(
+        "can't be read, so nobody knows what runs where: {detail}",
+        "Bring it back from a backup; until then nothing can be asked or fetched",
+    ),
+    Kind.STAGE_GONE: Words(
+        "isn't there any more ({detail})",
+        "Collect what was fetched: crh-batch collect; then run the rest again: crh-batch cancel, or submit --force for "
+        "results that are lost",
+    ),
+    Kind.NAME_DIFFERS: Words(
+        "somebody changed it here or there: {detail}",
+        "If what is there is right, remove the file here; it is copied again. Else ask who has changed it there",
+    ),
     Kind.HALF_MADE_BATCH: Words(
         "is half made {detail}",
         "If no submit is at work here, it counts for nothing; remove the directory when you like",

@@ -56,6 +56,10 @@ class Kind(Enum):
     RESULT_GONE = "result-gone"
     RESULT_CHANGED = "result-changed"
     COLLECT_LEFT = "collect-left-over"
+    # Batches whose pilots run on other filesystems.
+    STAGE_UNREADABLE = "stage-unreadable"
+    STAGE_GONE = "stage-gone"
+    NAME_DIFFERS = "name-differs"
     # A tree as a whole.
     HALF_MADE_BATCH = "batch-half-made"
     PRUNE_LEFT = "prune-left-over"

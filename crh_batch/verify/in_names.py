@@ -117,8 +117,8 @@ def _record(look: Look, token: str, event: Mapping[str, Any] | None, item_id: in
         yield Finding(Kind.RECORD_UNREADABLE, f"sessions/{token}.crh", look.path_of(item_id), item_id)
         return
     place = f"packs/{token}.pack"
-    if is_staged(look.paths) and look.packs.get(token, 0) < record.offset + record.length:
-        return  # collect fetches it from where the pilots run
+    if look.packs_elsewhere and look.packs.get(token, 0) < record.offset + record.length:
+        return
     if token not in look.packs:
         yield Finding(Kind.PACK_MISSING, place, look.path_of(item_id), item_id)
     elif look.packs[token] < record.offset + record.length:
@@ -138,7 +138,7 @@ def is_sound(look: Look, record: Record) -> bool:
 
 def _log(look: Look, item_id: int, state: State) -> Iterator[Finding]:
     """Look for the record of a failed attempt, which is what ``log`` shows."""
-    for token in look.failures.get((item_id, state.attempt), ()):
+    for token in () if look.packs_elsewhere else look.failures.get((item_id, state.attempt), ()):
         event = look.sessions[token].failed[item_id, state.attempt]
         with contextlib.suppress(KeyError, TypeError, ValueError, AttributeError):
             if "record" in event:
@@ -149,7 +149,8 @@ def _log(look: Look, item_id: int, state: State) -> Iterator[Finding]:
 
 def _nameless(look: Look, item_id: int) -> Iterator[Finding]:
     """Find results whose pilot said so in its session and did not come to make the name; whether it lives is asked."""
-    for token in look.finished.get(item_id, ()):
+    # A name can't be made for a pilot of another filesystem: its claim is declared lost, and it is run again.
+    for token in () if is_staged(look.paths) else look.finished.get(item_id, ()):
         event = look.sessions[token].done[item_id]
         if not os.path.isdir(look.batch.tomodir(look.batch.items[item_id])):
             continue

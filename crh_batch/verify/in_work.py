@@ -18,6 +18,7 @@ from crh_batch.ledger.lost import open_claims
 from crh_batch.ledger.pack import Record
 from crh_batch.ledger.sources import collected_sources
 from crh_batch.ledger.submissions import Submission, read_submissions
+from crh_batch.mirror.stage import is_staged
 from crh_batch.verify.finding import Finding, Kind
 from crh_batch.verify.in_names import is_sound
 from crh_batch.verify.look import Look
@@ -120,6 +121,9 @@ class Work:
         Pilots on other machines make such files all the time, and some clients can't be judged from here. Should a
         writer live all the same, its write fails, and is done again.
         """
+        if one.place.startswith("stages/"):
+            # Only who has custody writes these.
+            return not self.is_busy
         if not self.is_busy and self._all_are_over():
             return True
         try:
@@ -137,6 +141,9 @@ class Work:
         )
 
     def _can_be_written(self, one: Finding) -> bool:
+        if is_staged(self._batch.paths):
+            # It is what stands there that counts.
+            return False
         if one.note == "done":
             return len(self._look.finished.get(one.item_id, ())) > 0
         return one.note.split(".")[0] in _BY_EXISTENCE

@@ -73,6 +73,7 @@ class Look:
         of_batch: the names of the whole batch.
         finished: which sessions have an event ``done`` of a tomodir.
         failures: which have an event ``fail`` of an attempt at one.
+        packs_elsewhere: whether packs, or the ends of some, lie where the pilots run, to be fetched.
     """
 
     batch: Batch
@@ -86,6 +87,7 @@ class Look:
     of_batch: set[str] = field(default_factory=set)
     finished: dict[int, list[str]] = field(default_factory=dict)
     failures: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+    packs_elsewhere: bool = False
 
     @property
     def paths(self) -> BatchPaths:
@@ -97,14 +99,17 @@ class Look:
         return self.batch.items[item_id].path if item_id in self.batch.items else f"number {item_id}"
 
 
-def look_at(batch: Batch) -> Look:
+def look_at(batch: Batch, *, packs_elsewhere: bool = False) -> Look:
     """Read everything once; nothing is written.
+
+    Args:
+        packs_elsewhere: as in ``Look``.
 
     Raises:
         NewerSchema: a newer crh-batch wrote a session.
         OSError: a directory can't be listed.
     """
-    look = Look(batch)
+    look = Look(batch, packs_elsewhere=packs_elsewhere)
     # First of all: states only move on, so what is compared with them later is at least as new.
     look.states = dict(states(batch.paths, batch.items.ids, batch.settings))
     _read_names(look)

@@ -49,6 +49,18 @@ def test_bring_down_when_asked_for_packs_then_each_result_is_here(stage_batch: M
         assert archive.getnames() == ["inv/rho.mag"]
 
 
+def test_bring_down_when_a_pack_ends_with_half_a_record_then_that_is_left(stage_batch: Make) -> None:
+    """Its pilot cuts it off when its disk was full, and writes another one there."""
+    staged = stage_batch(3)
+    session = finish(staged.there[0], 1, {"inv/rho.mag": os.urandom(1000)})
+    whole = os.path.getsize(staged.there[0].paths.pack(session.token))
+    with open(staged.there[0].paths.pack(session.token), "ab") as pack:
+        pack.write(b"half")
+    bring_down(staged.stages[0], staged.far[0], packs=True)
+    assert os.path.getsize(staged.batch.paths.pack(session.token)) == whole
+    assert bring_down(staged.stages[0], staged.far[0], packs=True) < 2000
+
+
 def test_bring_down_when_nothing_is_new_then_next_to_nothing_goes_over_the_line(stage_batch: Make) -> None:
     staged = stage_batch(1000)
     pilot = begin(staged.there[0])
