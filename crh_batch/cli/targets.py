@@ -71,11 +71,12 @@ def find_one_target(where: str, group: str = "") -> Target:
     return find_targets((where,) if where else (), group)[-1] if group else find_target(where)
 
 
-def find_targets(where: Sequence[str], group: str = "") -> list[Target]:
+def find_targets(where: Sequence[str], group: str = "", *, sees: bool = True) -> list[Target]:
     """Return what several BATCH or PATH arguments mean, one target a batch.
 
     Args:
         group: only tomodirs of this group; without an argument those of all batches at or above the current directory.
+        sees: whether what is new of batches that run elsewhere is brought here first.
 
     Raises:
         BatchNotFound: there is no such batch, or none of them has the group.
@@ -95,7 +96,7 @@ def find_targets(where: Sequence[str], group: str = "") -> list[Target]:
             merged[key] = Target(target.batch)
         else:
             merged[key] = Target(target.batch, before.only | target.only)
-    for target in merged.values():
+    for target in merged.values() if sees else ():
         see(target.batch)
     return _of_group(list(merged.values()), group) if group else list(merged.values())
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from crh_batch.cli.common import complain, json_option, print_json, talk
+from crh_batch.cli.seeing import say_silent
 from crh_batch.cli.targets import find_targets
 from crh_batch.engines.base import plural
 from crh_batch.engines.history_file import history_path, mend_history, unreadable_lines
@@ -94,7 +95,8 @@ def _scope(where: Sequence[str], *, with_all: bool) -> tuple[list[_Scope], list[
         tops.append(os.path.abspath("."))
     for one in where or (() if with_all else ("",)):
         try:
-            for target in find_targets((one,)):
+            # Each look at a batch brings what is new of it.
+            for target in find_targets((one,), sees=False):
                 take(target.batch.paths.directory, target, os.path.abspath(one) if target.only is not None else "")
         except BatchNotFound:
             if not os.path.isdir(one or ".") or not _has_any(Tree(one or ".")):
@@ -142,6 +144,8 @@ def _batch_part(directory: str, target: Target | None, top: str, options: _Optio
             number = len(only) if only is not None else len(found.look.batch.items)
             part.title += f": {plural(number, 'tomodir')}"
             part.data.update(root=found.look.paths.root, tomodirs=number)
+        if found.look is not None and not part.trouble:
+            say_silent(found.look.batch, found.silent)
         if found.work is not None and found.work.is_busy:
             talk(f"{part.title}: a client is at work on it; what that has not come to yet is left out")
         if found.work is not None and not found.work.living.answered:

@@ -4,7 +4,7 @@ Answers that may be long have one key ``data``: JSON, compressed, in base64. Nam
 escapes of JSON; bytes of files are in it as latin-1, so that JSON lines stay as short as they are.
 """
 
-# ruff: noqa: UP006, UP035 - Python 3.6 has no dict[str, Any].
+# ruff: noqa: UP006, UP035, UP045 - Python 3.6 has no dict[str, Any].
 from __future__ import annotations
 
 import base64

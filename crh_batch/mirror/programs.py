@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 from collections.abc import Callable, Sequence
@@ -11,11 +10,11 @@ from dataclasses import dataclass
 from crh_batch.errors import ProgramMissing
 from crh_batch.hosts.base import FarHost
 from crh_batch.hosts.transfers import transferring
+from crh_batch.ledger.inputs import sha256_of
 from crh_batch.profile import Profile
 
 # What `file` would look for: programs that the kernel loads begin so; launchers on PATH begin with "#!".
 _ELF = "7f454c46"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def _sent(
             name,
         ) from error
     _check_machine(far, name)
-    sha256 = _sum_of(here)
+    sha256 = sha256_of(here)
     directory = f"{stage_base}/programs/{sha256}"
     path = f"{directory}/{name}"
     far.ask("make_directories", paths=[directory], mode=0o700)
@@ -129,14 +128,6 @@ def _sent(
         say(f"{name}: none on {far.name}, so this machine's was sent there: {here}")
     _check_libraries(far, name, path)
     return ProgramThere(path, sha256, here)
-
-
-def _sum_of(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_machine(far: FarHost, name: str) -> None:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable
 
 from crh_batch.hosts.base import FarHost, OnBytes
 from crh_batch.ledger import durable
+from crh_batch.ledger.inputs import sha256_of
 from crh_batch.mirror.inputs import archive_path, write_archive
 from crh_batch.mirror.owed import bring_owed
 from crh_batch.mirror.programs import ProgramThere
 from crh_batch.mirror.stage import Stage
 
-_CHUNK = 1 << 20
 # Unpacking a hundred thousand tomodirs on a network filesystem takes minutes; signs of life come meanwhile.
 _UNPACK_S = 6 * 3600.0
 
@@ -59,7 +58,7 @@ def bring_up(
     far.ask(
         "unpack",
         archive=sent_as,
-        sha256=_sum_of(archive),
+        sha256=sha256_of(archive),
         top=stage.top,
         root=stage.root,
         programs=_programs(stage),
@@ -79,11 +78,3 @@ def _programs(stage: Stage) -> list[dict[str, str]]:
     return [
         {"path": one.path, "sha256": one.sha256, "target": os.path.join(below, one.file)} for one in found if one.sha256
     ]
-
-
-def _sum_of(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(_CHUNK):
-            digest.update(block)
-    return digest.hexdigest()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from crh_batch.errors import HostError, MirrorDiffers, StageGone
 from crh_batch.hosts.base import Host
+from crh_batch.hosts.transfers import transferring
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.durable import VISIBILITY_WAIT_S, is_of_this_machine
 from crh_batch.mirror.refresh import refresh
+from crh_batch.mirror.stage import is_staged
 from crh_batch.verify.finding import LATE, Finding
 from crh_batch.verify.in_directory import files_of, unreadable
 from crh_batch.verify.in_names import names_of
+from crh_batch.verify.in_stages import differing, stages_of
 from crh_batch.verify.in_tomodirs import tomodirs_of
 from crh_batch.verify.in_tree import tree_of
 from crh_batch.verify.in_work import Work
@@ -31,12 +35,14 @@ class Compared:
         tree: the walk that its .crh files were found by.
         look: the last one; None if the batch can't be read.
         work: who lives; None likewise.
+        silent: why some of what lies on clusters could not be looked at; what is known of it is older.
     """
 
     findings: list[Finding]
     tree: Tree
     look: Look | None = None
     work: Work | None = None
+    silent: list[HostError] = field(default_factory=list)
 
 
 def compare_batch(
@@ -53,7 +59,8 @@ def compare_batch(
     Args:
         top: where to walk for .crh files; those outside of it are asked for one by one.
         only: its tomodirs that are meant; None for all.
-        deep: read every record that is still needed, and compare collected results with the packs.
+        deep: read every record that is still needed, and compare collected results with the packs. Packs that lie on
+            clusters are fetched for it.
         has_custody: whether the caller has the batch's custody.
 
     Raises:
@@ -63,18 +70,31 @@ def compare_batch(
     if bad:
         return Compared(bad, Tree(top))
     batch = Batch(directory)
-    # Where that can't be, the look is at an older state, and nothing is wrong for that.
-    refresh(batch)
-    look = look_at(batch)
+    errors, found = _bring(batch, deep=deep)
+    # What was not looked at is only older, and nothing is wrong for that.
+    silent = [one for one in errors if not isinstance(one, StageGone)]
+    look = look_at(batch, packs_elsewhere=is_staged(batch.paths) and (bool(errors) or not deep))
     work = Work(look, host, has_custody=has_custody)
     # After the look: a .crh file goes when its tomodir is collected, and a state that is older is only behind.
     tree = Tree(top)
-    found = [*names_of(look, deep=deep), *work.findings(), *files_of(batch)]
+    found += stages_of(look, errors)
+    found += [*names_of(look, deep=deep), *work.findings(), *files_of(batch)]
     found += tomodirs_of(look, tree, only, busy=work.is_busy, deep=deep)
     found = work.judged(found)
     if only is not None:
         found = [one for one in found if one.item_id < 0 or one.item_id in only]
-    return Compared(list(dict.fromkeys(found)), tree, look, work)
+    return Compared(list(dict.fromkeys(found)), tree, look, work, silent)
+
+
+def _bring(batch: Batch, *, deep: bool) -> tuple[list[HostError], list[Finding]]:
+    """Bring here what is new of a batch that runs elsewhere; return what could not be, and what contradicts."""
+    try:
+        if not (deep and is_staged(batch.paths)):
+            return refresh(batch), []
+        with transferring("fetching results") as transfer:
+            return refresh(batch, packs=True, on_bytes=transfer.add, on_total=transfer.expect), []
+    except MirrorDiffers as error:
+        return [], [differing(batch, error)]
 
 
 def compare_twice(compare: Callable[[], Compared], place: str) -> Compared:

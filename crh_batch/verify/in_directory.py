@@ -17,6 +17,7 @@ from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
 from crh_batch.ledger.reading import open_regular
 from crh_batch.ledger.trust import check_batch
 from crh_batch.verify.finding import Finding, Kind
+from crh_batch.verify.in_stages import unreadable_stages
 from crh_batch.verify.look import is_temporary
 
 _FILES = frozenset({"batch.json", "items.jsonl", "submissions.jsonl", "liveness.json", "pilot.pyz"})
@@ -34,7 +35,7 @@ def unreadable(directory: str) -> list[Finding]:
         _settings(batch)
     except (CrhBatchError, OSError) as error:
         return [Finding(Kind.ITEMS, "items.jsonl", str(error).partition("\n")[0])]
-    return []
+    return unreadable_stages(batch)
 
 
 def files_of(batch: Batch) -> list[Finding]:

@@ -78,7 +78,8 @@ def _gone(look: Look, stage: Stage) -> Iterator[Finding]:
 
 def _is_over(look: Look, item_id: int) -> bool:
     state = look.states[item_id]
-    return state.name in (StateName.COLLECTED, StateName.MOVED) or state.failure is Failure.CANCELLED
+    cancelled = state.name is StateName.FAILED and state.failure is Failure.CANCELLED
+    return cancelled or state.name in (StateName.COLLECTED, StateName.MOVED)
 
 
 def _files(look: Look, stage: Stage) -> Iterator[Finding]:

@@ -54,19 +54,28 @@ def mend_batch(
         return compare_batch(directory, top, host, only=only, deep=deep, has_custody=True)
 
     first = compare_batch(directory, top, host, only=only)
-    if first.look is None:
+    if first.look is None or _is_old(first, on_trouble):
         return [], first
     done: list[Finding] = []
     with custody_of(first.look.batch, force=force) as custody:
         if custody.follows_a_death:
             done.append(Finding(Kind.CUSTODY_DEAD, "names", mends=True))
         found = compare_twice(compare, directory)
+        if _is_old(found, on_trouble):
+            return done, found
         assert found.look is not None, "it could be read a moment ago"
         mender = _Mender(found, found.look, custody, host)
         for kind, mend in mender.steps():
             done += each([one for one in found.findings if one.kind is kind and one.mends], mend, on_trouble)
         left = compare_twice(compare, directory) if found.findings else found
     return done, left
+
+
+def _is_old(found: Compared, on_trouble: Callable[[CrhBatchError], None]) -> bool:
+    """Tell why nothing may be mended: what is known of the batch may be older than what lies on its clusters."""
+    for error in found.silent:
+        on_trouble(error)
+    return bool(found.silent)
 
 
 def each(
