@@ -31,12 +31,12 @@ def short_jobs(cluster: Cluster) -> None:
     (own / name).write_text(template.replace('--time-left "$left"', f'--time-left "0:{JOB_S}"'))
 
 
-def test_follow_ups_go_on_until_nothing_is_left(cluster: Cluster, tmp_path: Path, crh: Crh) -> None:
+def test_follow_ups_go_on_until_nothing_is_left(slurm_mostly: Cluster, tmp_path: Path, crh: Crh) -> None:
     """One pilot at a time, in jobs that are much too short for all: the next job begins where the last one left off."""
     survey = tmp_path / "survey"
     write_demo(survey, WRITTEN)
     (survey / "crh-batch.toml").write_text("time_minutes = 1\nwarn_s = 5\nmax_threads = 1\nfollow_ups = 30\n")
-    short_jobs(cluster)
+    short_jobs(slurm_mostly)
     crh(
         "submit",
         *ONLY,

@@ -153,7 +153,13 @@ class Rough:
     limits_memory: bool = True
 
 
-@pytest.fixture(params=[pytest.param("slurm", marks=pytest.mark.slurm), pytest.param("sge", marks=pytest.mark.sge)])
+@pytest.fixture(
+    params=[
+        pytest.param("slurm", marks=pytest.mark.slurm),
+        # What is SGE's own of it is tested one by one; all of it together takes more than a minute.
+        pytest.param("sge", marks=[pytest.mark.sge, pytest.mark.long]),
+    ]
+)
 def rough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rough]:
     if request.param == "sge":
         yield Rough(request.getfixturevalue("sge_env"), 'memory_resource = "h_vmem"\nmemory_mb = 80\n')
