@@ -24,9 +24,11 @@ from crh_batch.cli.common import (
     talk_problems,
     talk_unheeded,
 )
+from crh_batch.cli.over_ssh import place_for
 from crh_batch.cli.wishes import wish_options
 from crh_batch.engines.base import Engine
 from crh_batch.engines.history_file import read_history
+from crh_batch.engines.submit import leave_out_unfit
 from crh_batch.errors import ProfileError, SchedulerError
 from crh_batch.plan.dependencies import link
 from crh_batch.plan.history import estimated
@@ -61,6 +63,7 @@ def command(
     chosen = engine_to_plan_with(engine, profile, cores, root_of(which))
     survey = look_through(which, chosen)
     link(survey, chosen.most_threads)
+    leave_out_unfit(survey, place_for(chosen, talk))
     history = read_history()
     survey.planned = estimated(survey.planned, history)
     left = {**dict(survey.waiting), **explain_registered(survey.registered)}

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from crh_batch.cli.chosen_profile import chosen_profile, profile_option
-from crh_batch.cli.over_ssh import chosen_on, engine_over_ssh, for_clusters
+from crh_batch.cli.over_ssh import chosen_on, engine_over_ssh, for_clusters, refuse_share
 from crh_batch.engines.base import LOCAL, Engine, plural
 from crh_batch.engines.choose import ENGINES, choose_engine
 from crh_batch.engines.local import LocalEngine
@@ -165,6 +165,7 @@ def profile_at(root: str, **overrides: Any) -> Profile:
     name, on = chosen_profile(), chosen_on()
     profile = load_profile(root, name, on=on, **overrides)
     if not profile.clusters:
+        refuse_share()
         return profile
     if name and len(profile.clusters) > 1:
         raise UsageError(f"--profile {name}: is for one cluster, and --on names several", "Leave --profile out.")

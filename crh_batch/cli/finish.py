@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from crh_batch.cli.common import bar, complain, talk, talk_problems
+from crh_batch.cli.fetching import fetch_logs_of
 from crh_batch.cli.seeing import see_with_results
 from crh_batch.engines.base import plural
 from crh_batch.engines.fetched import fetched
@@ -108,10 +109,14 @@ def talk_unfit(batch: Batch) -> None:
 
 def talk_last_words(batch: Batch) -> None:
     """Show how the logs of the last submission's pilots ended, for a user who wonders why they are gone."""
-    submissions = read_submissions(batch.paths)
-    if not submissions:
-        return
-    directory = os.path.join(batch.paths.logs, submissions[-1].token)
+    # Of each place where it runs: on which cluster somebody has to look depends on that.
+    last = {one.stage: one for one in read_submissions(batch.paths)}
+    for submission in last.values():
+        fetch_logs_of(batch, submission)
+        _talk_ends(os.path.join(batch.paths.logs, submission.token))
+
+
+def _talk_ends(directory: str) -> None:
     try:
         logs = sorted(os.path.join(directory, name) for name in os.listdir(directory))
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from crh_batch.cli.common import talk
+from crh_batch.cli.fetching import fetch_output
 from crh_batch.cli.targets import find_tomodir
 from crh_batch.errors import LedgerError
 from crh_batch.report.outputs import read_outputs
@@ -28,6 +29,7 @@ def _cut(line: str) -> str:
 def command(tomodir: str) -> int:
     """Print what the programs of TOMODIR's last attempt printed, its error.dat and the end of its inv.ctr."""
     batch, item_id = find_tomodir(tomodir)
+    fetch_output(batch, item_id)
     outputs = read_outputs(batch, item_id)
     row = status_of(batch, lambda number, state: number == item_id).rows
     if not outputs and row and row[0].error:

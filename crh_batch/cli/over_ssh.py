@@ -77,6 +77,18 @@ def check_use(command: str | None) -> None:
         raise UsageError(f"--share: has no meaning for crh-batch {command}", "It is for submit and check.")
 
 
+def refuse_share() -> None:
+    """Refuse --share where nothing names clusters: the tomodirs would run on this machine instead.
+
+    Raises:
+        UsageError: it was given.
+    """
+    if _said(_SHARE):
+        raise UsageError(
+            f"--share {_said(_SHARE)}: neither --on nor a profile names clusters", "Name them: --on levante,mistral."
+        )
+
+
 def set_up() -> None:
     """Tell the parts below how to ask this user, how to show transfers, and who decides about names elsewhere."""
     from crh_batch.hosts.mounted import stay_here
@@ -133,7 +145,16 @@ def _shown(what: str) -> Iterator[Transfer]:
         yield _Bar(progress, what)
 
 
-class _Silent:
+class _Telling:
+    def tell(self, text: str) -> None:
+        """See Transfer."""
+        # Imported when needed: it imports this module.
+        from crh_batch.cli.common import talk
+
+        talk(text)
+
+
+class _Silent(_Telling):
     def expect(self, total: int) -> None:
         """See Transfer."""
 
@@ -141,7 +162,7 @@ class _Silent:
         """See Transfer."""
 
 
-class _Bar:
+class _Bar(_Telling):
     def __init__(self, progress: object, what: str) -> None:
         from rich.progress import Progress
 
@@ -176,6 +197,7 @@ def for_clusters(profile: Profile, load: Callable[[str], Profile]) -> Profile:
     """
     names = profile.clusters
     if names == (HERE,):
+        refuse_share()
         return replace(profile, on="")
     return replace(load(names[0]), on=profile.on)
 

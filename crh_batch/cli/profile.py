@@ -65,9 +65,15 @@ def init(name: str, scheduler: str | None, output: str | None, force: bool) -> i
         return 0
     _write(path, text)
     talk(f"wrote {path}")
-    over = f" --on {name}" if host.name else ""
-    named = f" --profile {name}" if name and not over else ""
-    talk(f"look through it, then try it on a node: crh-batch{over} profile test{named}")
+    if host.name:
+        talk(
+            "look through it. If the cluster's filesystem is mounted here, name its roots and try it there on a node: "
+            f"crh-batch --on {name} profile test; else try it with a few tomodirs: crh-batch demo DIR, and in DIR "
+            f"crh-batch --on {name} submit"
+        )
+        return 0
+    named = f" --profile {name}" if name else ""
+    talk(f"look through it, then try it on a node: crh-batch profile test{named}")
     return 0
 
 

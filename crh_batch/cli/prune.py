@@ -125,6 +125,7 @@ def _json(one: Judged) -> dict[str, object]:
         "packs": one.packs,
         "files": one.files,
         "bytes": one.size,
+        "clusters": [{"on": on, "directory": directory} for on, directory in one.stages],
     }
 
 
@@ -135,7 +136,8 @@ def _print(judged: Sequence[Judged], begun: Sequence[str], older_than: str, *, y
     for one in judged:
         size = f"{plural(one.files, 'file')}, {bytes_text(one.size)}"
         if not one.reasons:
-            click.echo(f"{will} {one.batch_id}: {plural(one.tomodirs, 'tomodir')}, {size}")
+            there = "".join(f", and {shown(directory)} on {shown(on)}" for on, directory in one.stages)
+            click.echo(f"{will} {one.batch_id}: {plural(one.tomodirs, 'tomodir')}, {size}{there}")
         elif one.packs:
             click.echo(f"{will} {plural(len(one.packs), 'pack')} of {one.batch_id}: {size}")
         else:

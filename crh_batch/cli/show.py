@@ -32,7 +32,8 @@ def command(tomodir: str, as_json: bool) -> int:
             {"schema": SCHEMA, "batch": batch.batch_id, **row_json(row), "registered": registered, "events": events}
         )
     else:
-        click.echo(f"{shown(row.path)}: {row.state.name.value} in batch {batch.batch_id}")
+        there = f" on {shown(row.on)}" if row.on else ""
+        click.echo(f"{shown(row.path)}: {row.state.name.value} in batch {batch.batch_id}{there}")
         if registration:
             click.echo(shown(registration.describe()))
         console().print(

@@ -10,12 +10,12 @@ from crh_batch.cli.targets import find_one_target, group_option
 from crh_batch.engines.base import plural
 from crh_batch.engines.living import look
 from crh_batch.hosts.this_machine import ThisMachine
-from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.names import Failure, State, StateName
 from crh_batch.ledger.steering import batch_hold
 from crh_batch.ledger.submissions import read_submissions
 from crh_batch.report.as_json import last_hour_json, status_json
+from crh_batch.report.clusters import ClusterStatus
 from crh_batch.report.pace import HOUR_S, last_hour
 from crh_batch.report.states import STATE_ORDER, Status, status_of
 from crh_batch.report.table import console, make_table, results_table, running_table, shown
@@ -61,6 +61,8 @@ def command(batch: str, group: str, with_all: bool, wanted: str | None, as_json:
 def _print(status: Status, *, with_all: bool) -> None:
     batch = status.batch
     click.echo(f"batch {batch.batch_id}  {shown(batch.paths.root)}  {plural(status.total, 'tomodir')}")
+    if status.clusters:
+        click.echo(", ".join(_part(one) for one in status.clusters))
     rows = [
         [name.value, str(status.counts[name]), _remark(status, name)] for name in STATE_ORDER if status.counts[name]
     ]
@@ -76,6 +78,11 @@ def _print(status: Status, *, with_all: bool) -> None:
     talk_stuck(status)
     _say_pace(status)
     _hint(status)
+
+
+def _part(one: ClusterStatus) -> str:
+    finished = f" ({one.finished} finished)" if one.finished else ""
+    return f"on {shown(one.on)}: {plural(one.total, 'tomodir')}{finished}"
 
 
 def _say_pace(status: Status) -> None:
@@ -109,8 +116,7 @@ def _hint(status: Status) -> None:
         talk("the whole batch is held: crh-batch release")
     else:
         talk_held(status)
-    if not status.over and not _has_pilots(status.batch):
-        talk("no pilot of this batch lives: crh-batch submit starts some")
+    if not status.over and _say_without_pilots(status):
         talk_unfit(status.batch)
     if status.counts[StateName.DONE]:
         talk("results are ready: crh-batch collect")
@@ -118,7 +124,20 @@ def _hint(status: Status) -> None:
         talk("failed: mend the input and submit again, or crh-batch retry; crh-batch log TOMODIR shows their output")
 
 
-def _has_pilots(batch: Batch) -> bool:
-    living = look(batch, ThisMachine())
-    submissions = read_submissions(batch.paths)
-    return any(living.submission(one) is not Verdict.DEAD for one in submissions)
+def _say_without_pilots(status: Status) -> bool:
+    """Say where nobody is who could run what is left; return whether there is such a place."""
+    living = look(status.batch, ThisMachine())
+    submissions = read_submissions(status.batch.paths)
+    served = {one.stage for one in submissions if living.submission(one) is not Verdict.DEAD}
+    if not status.clusters:
+        if not served:
+            talk("no pilot of this batch lives: crh-batch submit starts some")
+        return not served
+    without = [one for one in status.clusters if one.left and one.stage not in served]
+    for one in without:
+        many = f"{one.left} {'tomodirs are' if one.left > 1 else 'tomodir is'}"
+        talk(
+            f"no pilot of this batch lives on {shown(one.on)}, where {many} left: "
+            f"crh-batch --on {shown(one.on)} submit starts some"
+        )
+    return bool(without)

@@ -35,7 +35,7 @@ from crh_batch.engines.base import Engine, plural
 from crh_batch.engines.choose import DASK
 from crh_batch.engines.dask.engine import DaskEngine
 from crh_batch.engines.history_file import read_history
-from crh_batch.engines.submit import SubmitReport, submit
+from crh_batch.engines.submit import SubmitReport, leave_out_unfit, submit
 from crh_batch.engines.target import Target
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.plan.dependencies import link
@@ -156,7 +156,7 @@ def say_what_was_done(report: SubmitReport, survey: Survey) -> None:
         talk(f"batch {report.batch.batch_id}: {plural(len(report.batch.items), 'tomodir')} registered")
         for start in report.started:
             talk(f"  started {start.where}")
-    elif not report.resumed and not report.left:
+    elif not report.resumed and not report.left and not report.trouble:
         talk(f"nothing to do: {len(survey.finished)} finished, {len(report.problems)} that can't be run")
     talk_problems(report.left, "left alone")
     talk_problems(report.problems, "can't be run")
@@ -164,6 +164,7 @@ def say_what_was_done(report: SubmitReport, survey: Survey) -> None:
 
 def _print_dry_run(survey: Survey, engine: Engine, wishes: Wishes, *, as_json: bool) -> int:
     link(survey, engine.most_threads)
+    leave_out_unfit(survey, place_for(engine, talk))
     survey.planned = estimated(survey.planned, read_history())
     expected = forecast(survey.planned, engine, wishes, time.time())
     requests = [replace(one, deadline=wishes.deadline or 0.0) for one in expected.requests]

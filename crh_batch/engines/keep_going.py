@@ -20,6 +20,7 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.identity import Verdict
 from crh_batch.ledger.names import State, StateName, states
 from crh_batch.ledger.submissions import Submission, read_submissions
+from crh_batch.mirror.stage import read_stages
 from crh_batch.plan.arrays import ALL_WIDTHS
 from crh_batch.schedulers.known import SCHEDULERS
 
@@ -29,7 +30,7 @@ class Keeper:
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._before: dict[str, int] = {}
+        self._before: dict[tuple[str, int], int] = {}
 
     def bring_on(self, batch: Batch) -> list[Started] | None:
         """Do what there is to do for a batch.
@@ -41,10 +42,9 @@ class Keeper:
             SchedulerError, HostError: the scheduler refuses.
         """
         submissions = [one for one in read_submissions(batch.paths) if one.engine in SCHEDULERS]
-        if not submissions or not _is_due(batch, submissions, self._host):
-            return None
-        begun = _attempts(batch)
-        if self._before.get(batch.batch_id) == begun:
+        due = _due(batch, submissions, self._host) if submissions else {}
+        begun = {number: _attempts(batch, ids) for number, ids in due.items()}
+        if all(self._before.get((batch.batch_id, number)) == count for number, count in begun.items()):
             # The last ones that were started ended without beginning anything: more of them would do the same.
             return None
         try:
@@ -52,39 +52,47 @@ class Keeper:
         except (Busy, Unreachable, MaybeSubmitted):
             # Somebody else is at it, or the next look will tell.
             return []
-        self._before[batch.batch_id] = begun
+        self._before.update({(batch.batch_id, number): count for number, count in begun.items()})
         return started
 
 
-def _is_due(batch: Batch, submissions: list[Submission], host: Host) -> bool:
-    """Return whether a submission hangs in the air, or a class of a batch that keeps going has no pilots.
+def _due(batch: Batch, submissions: list[Submission], host: Host) -> dict[int, frozenset[int] | None]:
+    """Return where something is to be done: the numbers of stages with their tomodirs; 0 and None without stages.
 
-    So does a batch in which some wait for others.
+    That is where a submission hangs in the air, or a class of a batch that keeps going, or of one in which some wait
+    for others, has no pilots.
     """
-    if any(one.is_open for one in submissions):
-        return True
+    stages = read_stages(batch.paths)
+    places: dict[int, frozenset[int] | None] = {one.number: one.ids for one in stages} if stages else {0: None}
+    hanging = {one.stage for one in submissions if one.is_open}
+    if hanging:
+        return {number: places.get(number) for number in hanging}
     # Where tomodirs wait for others, pilots may have left that had nothing to do for long.
     keeps_going = batch.settings.keep_going or bool(batch.settings.after)
     if not keeps_going or 0 < batch.settings.deadline <= time.time():
-        return False
+        return {}
     living = look(batch, host)
-    covered = {one.threads for one in submissions if living.submission(one) is not Verdict.DEAD}
-    if ALL_WIDTHS in covered:
+    covered = {(one.stage, one.threads) for one in submissions if living.submission(one) is not Verdict.DEAD}
+    return {number: ids for number, ids in places.items() if _lacks_pilots(batch, ids, number, covered)}
+
+
+def _lacks_pilots(batch: Batch, ids: frozenset[int] | None, number: int, covered: set[tuple[int, int]]) -> bool:
+    if (number, ALL_WIDTHS) in covered:
         return False
     # Those that ran in jobs which have ended are ready as soon as somebody says so: resume does.
-    left = {item_id for item_id, state in _states(batch) if state.name in (StateName.READY, StateName.RUNNING)}
-    classes = [one for one in batch.settings.classes if one.threads not in covered]
+    left = {item_id for item_id, state in _states(batch, ids) if state.name in (StateName.READY, StateName.RUNNING)}
+    classes = [one for one in batch.settings.classes if (number, one.threads) not in covered]
     return any(one.first <= item_id < one.stop for one in classes for item_id in left)
 
 
-def _attempts(batch: Batch) -> int:
+def _attempts(batch: Batch, ids: frozenset[int] | None) -> int:
     """Return how many attempts have begun, up to those that are ready for the next one."""
     not_begun = (StateName.READY, StateName.WAITING)
-    return sum(state.attempt - (state.name in not_begun) for _, state in _states(batch))
+    return sum(state.attempt - (state.name in not_begun) for _, state in _states(batch, ids))
 
 
-def _states(batch: Batch) -> Iterator[tuple[int, State]]:
-    return states(batch.paths, batch.items.ids, batch.settings)
+def _states(batch: Batch, ids: frozenset[int] | None) -> Iterator[tuple[int, State]]:
+    return states(batch.paths, batch.items.ids if ids is None else sorted(ids), batch.settings)
 
 
 def _engine_of(batch: Batch, submissions: list[Submission], host: Host) -> ArrayEngine:

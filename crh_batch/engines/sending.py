@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from crh_batch.engines.base import plural
-from crh_batch.errors import ConnectionLost, HostError, MaybeSubmitted, SchedulerError
+from crh_batch.errors import ConnectionLost, HostError, MaybeSubmitted, SchedulerError, StageGone
 from crh_batch.hosts.base import Host
 from crh_batch.ledger import durable
 from crh_batch.ledger.batch import Batch
@@ -41,8 +41,13 @@ def send(batch: Batch, submission: Submission, scheduler: Scheduler, host: Host)
             and the intent stays open.
     """
     logs, script = _log_directory(batch, submission), script_path(batch, submission)
-    for path in (logs, script):
-        host.bring(path)
+    try:
+        for path in (logs, script):
+            host.bring(path)
+    except StageGone as error:
+        # What may have been sent before could not begin there either.
+        record_refused(batch.paths, submission, error.message)
+        raise
     try:
         done = host.run(scheduler.submit_argv(host.there(logs), host.there(script)))
         job_id = scheduler.parse_submitted(done)

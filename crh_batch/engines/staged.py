@@ -34,7 +34,7 @@ class StagedEngine(ArrayEngine):
         # A fault in the template must show before anything is sent.
         self.scripts(batch.batch_id, requests)
         with transferring(f"sending inputs to {self._place.on}") as transfer:
-            bring_up(self._place, self._far, on_bytes=transfer.add, on_total=transfer.expect)
+            bring_up(self._place, self._far, on_bytes=transfer.add, on_total=transfer.expect, say=transfer.tell)
         return super().start(batch, requests)
 
     def start_other(self, batch: Batch, request: ArrayRequest, other: Other) -> Started:

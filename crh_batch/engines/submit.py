@@ -87,7 +87,7 @@ def submit(
     link(survey, engine.most_threads)
     survey.planned = estimated(survey.planned, history)
     place = place or Here()
-    _leave_out_unfit(survey, place)
+    leave_out_unfit(survey, place)
     report.problems = list(survey.problems)
     report.left += survey.waiting
     if survey.planned:
@@ -95,7 +95,7 @@ def submit(
     return report
 
 
-def _leave_out_unfit(survey: Survey, place: Place) -> None:
+def leave_out_unfit(survey: Survey, place: Place) -> None:
     """Take out of the planned what can't run where the new batch will, and what takes results of it."""
     unfit = {one.path: why for one in survey.planned if (why := place.unfit(survey.root, one))}
     survey.problems += unfit.items()

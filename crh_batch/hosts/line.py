@@ -99,6 +99,7 @@ class Conversation:
 
         Raises:
             NotStarted: it isn't there, or says why it can't.
+            LineBroken: the line ended, or fell silent, without a word.
         """
         mark = f"crh-batch-{random_word(16)}"
         said: list[str] = []
@@ -112,7 +113,10 @@ class Conversation:
             raise LineBroken("it goes on talking")
         except LineBroken as error:
             complaints = self._line.complaints().strip().splitlines()
-            raise NotStarted(" ".join(complaints[-3:] or said[-3:]) or str(error)) from error
+            words = " ".join(complaints[-3:] or said[-3:])
+            if not words:
+                raise
+            raise NotStarted(words) from error
 
     def answer(self, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         """Return the answer to a request.

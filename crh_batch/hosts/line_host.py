@@ -17,7 +17,7 @@ from crh_batch.hosts.base import Completed, OnBytes
 from crh_batch.hosts.digests import digest_here
 from crh_batch.hosts.line import Conversation, Line, LineBroken, NotStarted
 from crh_batch.hosts.remote_side import REPEATABLE
-from crh_batch.ledger.durable import write_all
+from crh_batch.ledger.durable import sync, write_all
 
 # A sign of life comes several times within it while a request is worked on.
 SILENCE_S = 45.0
@@ -202,7 +202,7 @@ class LineHost:
                     "Was it changed or removed there?",
                     self.name,
                 )
-            os.fsync(descriptor)
+            sync(descriptor)
 
         descriptor = os.open(local, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -276,6 +276,13 @@ class LineHost:
                 "It takes bash and Python 3.6 or later on the login node (`module load python` in ~/.bash_profile).",
                 self.name,
             ) from error
+        except LineBroken as error:
+            self._drop()
+            raise HostError(
+                f"{self.name}: the connection broke before python3 had started there: {error}",
+                f"Run the command again. If it says the same, try `ssh {self.name} bash -lc 'python3 --version'`.",
+                self.name,
+            ) from error
         except BaseException:
             self._drop()
             raise
@@ -300,8 +307,8 @@ class _Refused(HostError):
 def _hint(code: str) -> str:
     if code in ("ENOSPC", "EDQUOT"):
         return (
-            "Free space there, or take another directory (profile key `stage`), then run the command again: "
-            "it goes on where it stopped."
+            "Free space there, then run the command again: it goes on where it stopped. Or name another directory "
+            "(profile key `stage`); what is registered stays with the old one, so first `crh-batch cancel`."
         )
     if code in ("EACCES", "EPERM", "EROFS"):
         return "Check that you may read and write there."

@@ -170,21 +170,26 @@ def _receive(request: Request, requests: Any, answers: Answers) -> Answer:
     try:
         return remote_files.receive(request, requests, answers.say)
     except Exception as error:
-        answers.end(_error(error))
+        answers.end(_error(error, request))
         while requests.read1(_BLOCK):
             pass
         sys.exit()
 
 
-def _error(error: Exception) -> Answer:
+def _error(error: Exception, request: Request) -> Answer:
     if not isinstance(error, OSError):
         return {"error": repr(error), "path": "", "code": ""}
-    path = error.filename if error.filename is not None else b""
+    # A write that fails names no file; what was asked for tells at least which filesystem it is.
+    path = error.filename if error.filename is not None else as_path(_about(request))
     return {
         "error": error.strerror or str(error),
         "path": as_text(os.fsencode(path)) if isinstance(path, (str, bytes)) else "",
         "code": errno.errorcode.get(error.errno or 0, ""),
     }
+
+
+def _about(request: Request) -> str:
+    return next((request[key] for key in ("top", "path", "directory") if isinstance(request.get(key), str)), "")
 
 
 def main(mark: str, sign_of_life_s: float) -> None:
@@ -212,7 +217,7 @@ def main(mark: str, sign_of_life_s: float) -> None:
             else:
                 answer = REQUESTS[request["do"]](request)
         except Exception as error:
-            answer = _error(error)
+            answer = _error(error, request)
         try:
             answers.end(answer)
         except OSError:

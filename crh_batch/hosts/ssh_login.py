@@ -116,7 +116,8 @@ def _connect_one(options: SshOptions, before: paramiko.Transport | None) -> para
     where = f"{options.user}@{options.hostname}:{options.port}"
     try:
         transport = paramiko.Transport(_stream(options, before))
-    except (OSError, paramiko.SSHException) as error:
+    except (OSError, ValueError, paramiko.SSHException) as error:
+        # ValueError: a name that no name server could be asked for.
         raise _unreachable(options, str(getattr(error, "strerror", None) or error)) from error
     try:
         transport.banner_timeout = options.connect_s
@@ -139,12 +140,29 @@ def _connect_one(options: SshOptions, before: paramiko.Transport | None) -> para
 
 def _stream(options: SshOptions, before: paramiko.Transport | None) -> Any:
     if before is not None:
-        return before.open_channel(
-            "direct-tcpip", (options.hostname, options.port), ("127.0.0.1", 0), timeout=options.connect_s
-        )
+        there = (options.hostname, options.port)
+        return _Through(before.open_channel("direct-tcpip", there, ("127.0.0.1", 0), timeout=options.connect_s))
     if options.proxy_command:
         return paramiko.ProxyCommand(options.proxy_command)
     return socket.create_connection((options.hostname, options.port), timeout=options.connect_s)
+
+
+class _Through:
+    """A channel through a jump host in place of a socket; to close it never fails.
+
+    paramiko closes it in a thread of its own. If the line to the jump host breaks just then, that thread would end with
+    a traceback on the user's terminal, and with waiters that nobody wakes.
+    """
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._channel, name)
+
+    def close(self) -> None:
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.close()
 
 
 def _unreachable(options: SshOptions, why: str) -> HostError:

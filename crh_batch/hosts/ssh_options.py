@@ -72,12 +72,15 @@ def read_options(name: str, *, config_file: str = "") -> SshOptions:
     jump = str(found.get("proxyjump", "none"))
     command = str(found.get("proxycommand", "none"))
     wanted = _paths(found.get("identityfile", ()))
+    port = port or _number(name, found, "port", 22)
+    if not 0 < port < 1 << 16:
+        raise HostError(f"{name}: port {port}: there is no such port", "Mend it in ~/.ssh/config.", name)
     identities = wanted or [os.path.expanduser(path) for path in _DEFAULT_IDENTITIES]
     known_hosts = [*_split(found.get("userknownhostsfile")), *_split(found.get("globalknownhostsfile"))]
     return SshOptions(
         name=name,
         hostname=hostname,
-        port=port or _number(name, found, "port", 22),
+        port=port,
         user=user or str(found.get("user", "")) or getpass.getuser(),
         known_as=str(found.get("hostkeyalias", hostname)),
         identities=tuple(path for path in identities if os.path.exists(path)),
@@ -135,7 +138,11 @@ def _without_includes(text: str, directory: str, depth: int = 0) -> str:
     for line in text.splitlines():
         words = line.strip().split(None, 1)
         if len(words) == 2 and words[0].lower() == "include" and depth < 16:
-            for pattern in shlex.split(words[1]):
+            try:
+                patterns = shlex.split(words[1])
+            except ValueError as error:
+                raise HostError(f"Include {words[1]}: {error}", "Mend it in ~/.ssh/config.", directory) from error
+            for pattern in patterns:
                 for file in sorted(glob.glob(os.path.join(directory, os.path.expanduser(pattern)))):
                     try:
                         with open(file, encoding="utf-8", errors="surrogateescape") as stream:

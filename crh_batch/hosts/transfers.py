@@ -18,12 +18,19 @@ class Transfer(Protocol):
         """Take note of some that went."""
         ...
 
+    def tell(self, text: str) -> None:
+        """Tell the user something about it, in one line."""
+        ...
+
 
 class _Unseen:
     def expect(self, total: int) -> None:
         """See Transfer."""
 
     def add(self, count: int) -> None:
+        """See Transfer."""
+
+    def tell(self, text: str) -> None:
         """See Transfer."""
 
 

@@ -34,8 +34,12 @@ def noticing(stage: Stage, far: FarHost) -> Iterator[None]:
 
 
 def _is_gone(stage: Stage, far: FarHost) -> bool:
-    """Return whether the directory for stages is there without this one; a filesystem may be missing as a whole."""
+    """Return whether the directory for stages is there without the names of this one; not if a filesystem is missing.
+
+    Without the directory of names no pilot can take a tomodir, whatever else is left or was made anew.
+    """
     try:
-        return list(far.ask("exists", paths=[stage.top, os.path.dirname(stage.top)])["exists"]) == [False, True]
+        paths = [stage.there.names, os.path.dirname(stage.top)]
+        return list(far.ask("exists", paths=paths)["exists"]) == [False, True]
     except HostError:
         return False

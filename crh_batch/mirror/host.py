@@ -9,6 +9,7 @@ import stat
 from crh_batch.errors import HostError
 from crh_batch.hosts.base import FarHost
 from crh_batch.hosts.far_commands import FarCommands
+from crh_batch.mirror.gone import noticing
 from crh_batch.mirror.stage import Stage
 
 
@@ -38,12 +39,21 @@ class StagedHost(FarCommands):
         """Send a small file of the batch, or make a directory, there.
 
         Raises:
+            StageGone: nothing is left there that it could belong to.
             HostError: it could not be brought there.
         """
         mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
-            self.far.ask("make_directories", paths=[self.there(path)], mode=0o700)
-            return
-        with open(path, "rb") as stream:
-            content = base64.b64encode(stream.read()).decode()
-        self.far.ask("write", path=self.there(path), base64=content, mode=stat.S_IMODE(mode) & 0o700)
+        with noticing(self.stage, self.far):
+            if stat.S_ISDIR(mode):
+                self._refuse_to_begin_anew()
+                self.far.ask("make_directories", paths=[self.there(path)], mode=0o700)
+                return
+            with open(path, "rb") as stream:
+                content = base64.b64encode(stream.read()).decode()
+            self.far.ask("write", path=self.there(path), base64=content, mode=stat.S_IMODE(mode) & 0o700)
+
+    def _refuse_to_begin_anew(self) -> None:
+        """Refuse to make directories of a stage that was removed: no pilot could work in half of one."""
+        top = self.stage.there.directory
+        if not self.far.ask("exists", paths=[top])["exists"][0]:
+            raise HostError(f"{self.name}: {top}: isn't there", "Look who removed it.", self.name)

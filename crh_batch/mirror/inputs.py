@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO
 
 from crh_batch.errors import TomodirError
 from crh_batch.ledger import durable
-from crh_batch.ledger.items import Item, Items
+from crh_batch.ledger.items import Items
 from crh_batch.ledger.paths import SHARD_SIZE
 from crh_batch.mirror.references import inputs_of, place_of
 from crh_batch.mirror.stage import Stage
+from crh_batch.tomodir.files import explain
 
 # Inputs are text: level 1 makes a quarter of them faster than a network takes the rest.
 _LEVEL = 1
@@ -23,6 +26,23 @@ _CHUNK = 1 << 20
 # larger ones are kept on disk meanwhile.
 _IN_MEMORY_BYTES = 16 << 20
 _TRIES = 3
+# What stands in an input's place is its tomodir's affair. Any other error is this machine's, as pilots see it, too.
+_NO_INPUT = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.ENXIO,
+        errno.ENODEV,
+        errno.ENAMETOOLONG,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+
+# So many words about single inputs are said at most.
+_SAID = 20
 
 Say = Callable[[str], None]
 
@@ -40,26 +60,40 @@ def write_archive(stage: Stage, say: Say) -> str:
 
     Raises:
         LedgerError: the items can't be read.
-        OSError: it can't be written.
+        OSError: it can't be written, or the filesystem of the inputs fails.
     """
     path = archive_path(stage)
     if os.path.exists(path):
         return path
     part = f"{path}.part"
-    with open(part, "wb") as stream:
-        with tarfile.open(fileobj=stream, mode="w:gz", compresslevel=_LEVEL, format=tarfile.PAX_FORMAT) as archive:
-            _add_inputs(archive, stage, say)
-            _add_batch(archive, stage)
-        stream.flush()
-        durable.sync(stream.fileno())
+    try:
+        _write(part, stage, say)
+    except OSError:
+        # It may be what has filled the disk.
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
     durable.calls.replace(part, path)
     durable.sync_directory(stage.directory)
     return path
 
 
+def _write(path: str, stage: Stage, say: Say) -> None:
+    with open(path, "wb") as stream:
+        # Names are bytes to both ends, whatever locale is set here.
+        with tarfile.open(
+            fileobj=stream, mode="w:gz", compresslevel=_LEVEL, format=tarfile.PAX_FORMAT, encoding="utf-8"
+        ) as archive:
+            _add_inputs(archive, stage, say)
+            _add_batch(archive, stage)
+        stream.flush()
+        durable.sync(stream.fileno())
+
+
 def _add_inputs(archive: tarfile.TarFile, stage: Stage, say: Say) -> None:
     below = os.path.relpath(stage.root, stage.top)
     added: set[str] = set()
+    lacking = 0
     for item in Items(stage.here.items):
         # Also where nothing is read from it: it is a directory there.
         archive.addfile(_directory(os.path.normpath(os.path.join(below, item.path))))
@@ -68,44 +102,61 @@ def _add_inputs(archive: tarfile.TarFile, stage: Stage, say: Say) -> None:
             if place in added:
                 continue
             added.add(place)
-            try:
-                for info, content in _read(stage, item, name):
-                    info.name = os.path.normpath(os.path.join(below, place))
-                    archive.addfile(info, content)
-            except (TomodirError, OSError) as error:
-                say(f"{item.path}: {name} isn't sent: {error.strerror if isinstance(error, OSError) else error}")
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=stage.directory) as content:
+                try:
+                    status = _copy_at_rest(os.path.join(stage.batch.root, item.path, name), content)
+                except TomodirError as error:
+                    lacking += 1
+                    if lacking <= _SAID:
+                        say(f"{item.path}: {name} isn't sent, so it will fail there: {error.message}")
+                    continue
+                content.seek(0)
+                archive.addfile(_file(os.path.normpath(os.path.join(below, place)), status), content)
+            # tarfile remembers all that it wrote, for readers; that would be a gigabyte for 100,000 tomodirs.
+            archive.members = []  # type: ignore[attr-defined]
+    if lacking > _SAID:
+        say(f"{lacking - _SAID} more inputs aren't sent")
 
 
-def _read(stage: Stage, item: Item, name: str) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
-    """Yield an input as it is at one moment.
+def _file(name: str, status: os.stat_result) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = status.st_size, 0o600
+    # As text it is exact; what pilots note of an input is compared with the tomodir's later.
+    sign, ns = ("-", -status.st_mtime_ns) if status.st_mtime_ns < 0 else ("", status.st_mtime_ns)
+    info.pax_headers = {"mtime": f"{sign}{ns // 10**9}.{ns % 10**9:09d}"}
+    return info
+
+
+def _copy_at_rest(path: str, target: IO[bytes]) -> os.stat_result:
+    """Copy an input as it is at one moment; return what it was then.
 
     Raises:
-        TomodirError: it changes all the time, or is no file.
-        OSError: it can't be read.
+        TomodirError: it changes all the time, is no file, or can't be read.
+        OSError: this machine fails.
     """
-    tomodir = os.path.join(stage.batch.root, item.path)
     for _ in range(_TRIES):
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES, dir=stage.directory) as content:
-            status = _copy(os.path.join(tomodir, name), content)
-            if status is not None:
-                info = tarfile.TarInfo()
-                info.size, info.mode = status.st_size, 0o600
-                seconds, rest = divmod(status.st_mtime_ns, 10**9)
-                # As text it is exact; what pilots note of an input is compared with the tomodir's later.
-                info.pax_headers = {"mtime": f"{seconds}.{rest:09d}"} if seconds >= 0 else {}
-                content.seek(0)
-                yield info, content
-                return
-    raise TomodirError(f"{tomodir}: {name} is being written", "Submit it again when it is whole.", tomodir)
+        target.seek(0)
+        target.truncate()
+        status = _copy(path, target)
+        if status is not None:
+            return status
+    raise TomodirError("it is being written", "Submit it again when it is whole.", path)
 
 
 def _copy(path: str, target: IO[bytes]) -> os.stat_result | None:
     """Copy a file; None if it changed meanwhile."""
-    # O_NONBLOCK: opening a FIFO that somebody put there must not wait for a writer.
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as source:
-        before = os.fstat(source.fileno())
-        if not stat.S_ISREG(before.st_mode):
-            raise TomodirError(f"{path}: is not a plain file", "Put the file there that the .cfg names.", path)
+    try:
+        # O_NONBLOCK: opening a FIFO that somebody put there must not wait for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in _NO_INPUT:
+            raise
+        raise TomodirError(explain(error), "It must be a file that you can read.", path) from error
+    before = os.fstat(descriptor)
+    if not stat.S_ISREG(before.st_mode):
+        os.close(descriptor)
+        raise TomodirError("it is not a plain file", "Put the file there that the .cfg names.", path)
+    with open(descriptor, "rb", buffering=0) as source:
         left = before.st_size
         while left and (block := source.read(min(left, _CHUNK))):
             target.write(block)

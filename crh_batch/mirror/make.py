@@ -11,7 +11,7 @@ from crh_batch.ledger.items import Item, write_items
 from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.settings import Settings, write_settings
 from crh_batch.mirror.programs import ProgramThere
-from crh_batch.mirror.references import climb_of, inputs_of, place_of
+from crh_batch.mirror.references import climb_of, directories_of, inputs_of, place_of
 from crh_batch.mirror.stage import Stage, write_stage
 from crh_batch.profile import Profile
 
@@ -82,7 +82,7 @@ def _stage(paths: BatchPaths, number: int, part: Part, items: Sequence[Item]) ->
 def _tail(root: str, items: Sequence[Item]) -> list[str]:
     """Return the last parts of the survey's path, so many that what lies above the survey finds its place there."""
     climb = max((climb_of(place_of(item.path, name)) for item in items for name in inputs_of(item.stages)), default=0)
-    parts = os.path.abspath(root).split(os.sep)[1:]
+    parts = directories_of(root)
     return parts[len(parts) - min(climb, len(parts)) :]
 
 

@@ -16,6 +16,7 @@ from crh_batch.ledger.paths import SHARD_SIZE, BatchPaths
 from crh_batch.ledger.reading import taken, whole_number
 from crh_batch.ledger.session import read_events
 from crh_batch.mirror.answers import parse_sizes, understood
+from crh_batch.mirror.gone import noticing
 from crh_batch.mirror.sessions import sizes_here
 from crh_batch.mirror.stage import Stage
 from crh_batch.tomodir.files import explain
@@ -40,12 +41,7 @@ def bring_packs(stage: Stage, far: FarHost, on_bytes: OnBytes, on_total: OnBytes
     try:
         return _bring_packs(stage, far, on_bytes, on_total)
     except OSError as error:
-        path = error.filename or stage.batch.packs
-        raise LedgerError(
-            f"{path}: results can't be written here: {explain(error)}",
-            "Is the disk here full, or over its quota? Mend that, and run the command again: it goes on there.",
-            path,
-        ) from error
+        raise _unwritable(str(error.filename or stage.batch.packs), error) from error
 
 
 def _bring_packs(stage: Stage, far: FarHost, on_bytes: OnBytes, on_total: OnBytes) -> int:
@@ -64,6 +60,38 @@ def _bring_packs(stage: Stage, far: FarHost, on_bytes: OnBytes, on_total: OnByte
             far.fetch_tail(os.path.join(stage.there.packs, name), os.path.join(stage.batch.packs, name), stop, on_bytes)
             for name, stop in sorted(missing.items())
         )
+
+
+def bring_pack(stage: Stage, far: FarHost, token: str, stop: int, on_bytes: OnBytes, on_total: OnBytes) -> int:
+    """Bring the beginning of one pack, whether anybody else wants it or not; return how many bytes came.
+
+    Args:
+        stop: how long the beginning is, in bytes; nothing is asked if it is here already.
+        on_bytes, on_total: as for ``bring_packs``.
+
+    Raises:
+        StageGone: it isn't there any more.
+        HostError: it can't be fetched; what has arrived is kept.
+        LedgerError: it can't be written here.
+    """
+    here = stage.batch.pack(token)
+    lacking = stop - sizes_here(stage.batch.packs, SUFFIX).get(os.path.basename(here), 0)
+    if lacking <= 0:
+        return 0
+    on_total(lacking)
+    try:
+        with _alone(stage), noticing(stage, far):
+            return far.fetch_tail(stage.there.pack(token), here, stop, on_bytes)
+    except OSError as error:
+        raise _unwritable(here, error) from error
+
+
+def _unwritable(path: str, error: OSError) -> LedgerError:
+    return LedgerError(
+        f"{path}: results can't be written here: {explain(error)}",
+        "Is the disk here full, or over its quota? Mend that, and run the command again: it goes on there.",
+        path,
+    )
 
 
 class _Wanted:

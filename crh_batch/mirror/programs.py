@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,11 @@ from crh_batch.profile import Profile
 
 # What `file` would look for: programs that the kernel loads begin so; launchers on PATH begin with "#!".
 _ELF = "7f454c46"
+# What pilots take (pyproject.toml); login nodes often have an older one, and others to load.
+_OLDEST_PYTHON = (3, 9)
+# What ldd says of a library that isn't there, and of one that is there and too old.
+_NO_LIBRARY = re.compile(r"^\s*(\S+) => not found", re.MULTILINE)
+_NO_VERSION = re.compile(r"version `([^']+)' not found")
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,19 @@ def find_programs_there(
         ProgramMissing: a program is neither there nor here, or this machine's can't run there.
         HostError: the cluster can't be reached, or its disk is full.
     """
-    return {name: found_there(far, name, profile) or _sent(far, name, stage_base, find_here, say) for name in names}
+    _check_python(far, profile, say)
+    return {
+        name: found_there(far, name, profile) or _sent(far, name, profile, stage_base, find_here, say) for name in names
+    }
+
+
+def _check_python(far: FarHost, profile: Profile, say: Callable[[str], None]) -> None:
+    version = far.facts()["python"]
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < _OLDEST_PYTHON and not profile.setup:
+        say(
+            f"{far.name}: its python3 is {version}, and pilots need 3.9 or later: unless the compute nodes have one, "
+            'load it in the profile, setup = ["module load python"]'
+        )
 
 
 def found_there(far: FarHost, name: str, profile: Profile) -> ProgramThere | None:
@@ -98,15 +116,20 @@ def _absolute(far: FarHost, path: str) -> str:
 def _on_path(far: FarHost, name: str) -> str:
     """Return the program of this name on PATH there; launchers that start it through a shell drop its exit status."""
     # argv, not text of ours, is what the shell gets.
-    found = far.run(["bash", "-c", 'command -v -- "$0"', name]).stdout.rstrip("\n")
-    if not found.startswith("/"):
-        return ""
-    first = far.run(["od", "-A", "n", "-t", "x1", "-N", "4", found]).stdout
-    return found if first.replace(" ", "").strip() == _ELF else ""
+    for found in far.run(["bash", "-c", 'type -ap -- "$0"', name]).stdout.splitlines():
+        first = far.run(["od", "-A", "n", "-t", "x1", "-N", "4", found]).stdout
+        if found.startswith("/") and first.replace(" ", "").strip() == _ELF:
+            return found
+    return ""
 
 
 def _sent(
-    far: FarHost, name: str, stage_base: str, find_here: Callable[[str], str], say: Callable[[str], None]
+    far: FarHost,
+    name: str,
+    profile: Profile,
+    stage_base: str,
+    find_here: Callable[[str], str],
+    say: Callable[[str], None],
 ) -> ProgramThere:
     try:
         here = find_here(name)
@@ -126,8 +149,32 @@ def _sent(
         sent = far.put(here, path, transfer.add)
     if sent:
         say(f"{name}: none on {far.name}, so this machine's was sent there: {here}")
-    _check_libraries(far, name, path)
+    # In a container other libraries count, which nobody can look at from outside.
+    if not profile.container:
+        _check_libraries(far, name, path)
     return ProgramThere(path, sha256, here)
+
+
+def make_sure(far: FarHost, name: str, program: ProgramThere) -> None:
+    """Make sure that a program is on a cluster as it was when it was found; one of this machine is sent again.
+
+    Raises:
+        ProgramMissing: it isn't, and this machine hasn't got it.
+        HostError: the cluster can't be reached, or its disk is full.
+    """
+    if not program.sha256 or far.ask("digest", path=program.path)["sha256"] == program.sha256:
+        return
+    here = program.source
+    if not os.path.isfile(here) or sha256_of(here) != program.sha256:
+        raise ProgramMissing(
+            f"{name}: {program.path} on {far.name} is gone, or another program than when the batch was made",
+            "Put that one back and run the command again, or crh-batch cancel, then submit anew.",
+            name,
+        )
+    far.ask("make_directories", paths=[posixpath.dirname(program.path)], mode=0o700)
+    with transferring(f"sending {name} to {far.name}") as transfer:
+        transfer.expect(os.path.getsize(here))
+        far.put(here, program.path, transfer.add)
 
 
 def _check_machine(far: FarHost, name: str) -> None:
@@ -148,7 +195,9 @@ def _check_libraries(far: FarHost, name: str, path: str) -> None:
     """
     if not far.has("ldd"):
         return
-    lacking = [line.split()[0] for line in far.run(["ldd", path]).stdout.splitlines() if "not found" in line]
+    done = far.run(["ldd", path])
+    said = f"{done.stdout}\n{done.stderr}"
+    lacking = dict.fromkeys(_NO_LIBRARY.findall(said) + _NO_VERSION.findall(said))
     if lacking:
         raise ProgramMissing(
             f"{name}: none on {far.name}, and this machine's can't run there: it lacks {', '.join(lacking)}",

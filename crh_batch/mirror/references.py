@@ -23,8 +23,11 @@ def unfit_for_staging(root: str, path: str, inputs: Iterable[str]) -> str:
             )
         if name.startswith("../"):
             meant = os.path.realpath(os.path.join(root, path, name))
-            if meant != os.path.realpath(os.path.join(root, place_of(path, name))):
+            place = place_of(path, name)
+            if meant != os.path.realpath(os.path.join(root, place)):
                 return f"{name}: leads through a symbolic link to {meant}; name that file without the link"
+            if climb_of(place) > len(directories_of(root)):
+                return f"{name}: leads above the root directory; mend the reference"
     return ""
 
 
@@ -43,6 +46,11 @@ def inputs_of(stages: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         for name in stage["inputs"]:
             if name not in made and not name.startswith("/"):
                 yield str(name)
+
+
+def directories_of(root: str) -> list[str]:
+    """Return the names of the directories that lead to a survey, from the root directory on."""
+    return [part for part in os.path.abspath(root).split(os.sep) if part]
 
 
 def climb_of(path: str) -> int:

@@ -72,7 +72,7 @@ def known_since(batch: Batch) -> float | None:
 
     A batch without stages is never behind: None, too.
     """
-    times = [_seen_at(stage) for stage in read_stages(batch.paths)]
+    times = [seen_at(stage) for stage in read_stages(batch.paths)]
     return min((one for one in times if one is not None), default=None) if None not in times else None
 
 
@@ -90,12 +90,13 @@ def _may_write(batch: Batch) -> bool:
 
 
 def _is_fresh(stage: Stage, within_s: float) -> bool:
-    seen = _seen_at(stage)
+    seen = seen_at(stage)
     # A clock that was set back must not keep a mirror old.
     return seen is not None and 0 <= time.time() - seen < within_s
 
 
-def _seen_at(stage: Stage) -> float | None:
+def seen_at(stage: Stage) -> float | None:
+    """Return until when (seconds since 1970) what happened in a stage is known here; None if it was never looked at."""
     try:
         return os.stat(os.path.join(stage.directory, _SEEN)).st_mtime
     except OSError:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from crh_batch.hosts.base import FarHost, OnBytes
 from crh_batch.ledger import durable
 from crh_batch.ledger.inputs import sha256_of
 from crh_batch.mirror.inputs import archive_path, write_archive
 from crh_batch.mirror.owed import bring_owed
-from crh_batch.mirror.programs import ProgramThere
+from crh_batch.mirror.programs import ProgramThere, make_sure
 from crh_batch.mirror.stage import Stage
 
 # Unpacking a hundred thousand tomodirs on a network filesystem takes minutes; signs of life come meanwhile.
@@ -41,6 +41,7 @@ def bring_up(
 
     Raises:
         HostError: the machine can't be reached, or has no room; what has arrived is kept.
+        ProgramMissing: a program that was there isn't any more.
         LedgerError: what is here can't be read.
         OSError: the archive can't be written here.
     """
@@ -53,7 +54,10 @@ def bring_up(
     marker = os.path.join(stage.there.directory, "arrived")
     sent = 0
     far.ask("make_directories", paths=[os.path.dirname(stage.top)], mode=0o700)
+    programs = {name: ProgramThere(**entry) for name, entry in stage.programs.items()}
     if not far.ask("exists", paths=[marker])["exists"][0]:
+        for name, one in programs.items():
+            make_sure(far, name, one)
         sent = far.put(archive, sent_as, on_bytes)
     far.ask(
         "unpack",
@@ -61,7 +65,7 @@ def bring_up(
         sha256=sha256_of(archive),
         top=stage.top,
         root=stage.root,
-        programs=_programs(stage),
+        programs=_to_copy(stage, programs.values()),
         marker=marker,
         timeout_s=_UNPACK_S,
     )
@@ -72,9 +76,10 @@ def bring_up(
     return sent
 
 
-def _programs(stage: Stage) -> list[dict[str, str]]:
+def _to_copy(stage: Stage, programs: Iterable[ProgramThere]) -> list[dict[str, str]]:
     below = os.path.relpath(stage.there.programs, stage.root)
-    found = [ProgramThere(one["path"], one["sha256"], one["source"]) for one in stage.programs.values()]
     return [
-        {"path": one.path, "sha256": one.sha256, "target": os.path.join(below, one.file)} for one in found if one.sha256
+        {"path": one.path, "sha256": one.sha256, "target": os.path.join(below, one.file)}
+        for one in programs
+        if one.sha256
     ]

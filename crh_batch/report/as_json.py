@@ -17,6 +17,7 @@ from crh_batch.ledger.names import Failure, StateName
 from crh_batch.ledger.steering import batch_hold
 from crh_batch.plan.history import Accuracy
 from crh_batch.plan.survey import Survey
+from crh_batch.report.clusters import ClusterStatus
 from crh_batch.report.figures import BatchReport, ClassReport, HostReport
 from crh_batch.report.forecast import Forecast
 from crh_batch.report.pace import last_hour
@@ -35,10 +36,17 @@ def status_json(status: Status, *, with_tomodirs: bool) -> dict[str, Any]:
         "failures": {kind.value: number for kind, number in sorted(status.failures.items())},
         "complete": status.complete,
         "held": batch_hold(status.batch.paths).is_held,
+        "clusters": [cluster_json(one) for one in status.clusters],
     }
     if with_tomodirs:
         data["tomodirs"] = [row_json(row) for row in status.rows]
     return data
+
+
+def cluster_json(one: ClusterStatus) -> dict[str, Any]:
+    """Return what it says of a cluster that a part of the batch was sent to."""
+    counts = {name.value: one.counts[name] for name in STATE_ORDER}
+    return {"on": one.on, "host": one.host, "counts": counts, "seen": _rounded(one.seen)}
 
 
 def last_hour_json(batch: Batch) -> dict[str, Any]:
@@ -58,6 +66,7 @@ def row_json(row: Row) -> dict[str, Any]:
         "iteration": row.iteration,
         "rms": row.rms if row.rms is not None and math.isfinite(row.rms) else None,
         "host": row.host or None,
+        "on": row.on or None,
         "error": row.error or None,
         "seconds": row.seconds,
         "peak_bytes": row.peak_bytes,

@@ -15,7 +15,7 @@ _TAIL_BYTES = 20_000
 
 def read_outputs(batch: Batch, item_id: int) -> list[tuple[str, str]]:
     """Return the texts of the last attempt that ended, oldest file first: name in the tomodir, and the end of it."""
-    found = _last_record(batch, item_id)
+    found = last_record(batch, item_id)
     if found is None:
         return []
     texts = []
@@ -34,7 +34,8 @@ def _is_text(name: str) -> bool:
     return base in ("error.dat", "inv.ctr") or (base.startswith("crh.") and base.endswith((".out", ".err")))
 
 
-def _last_record(batch: Batch, item_id: int) -> Record | None:
+def last_record(batch: Batch, item_id: int) -> Record | None:
+    """Return where the files of the last attempt that ended are; None if there is no such attempt."""
     ((_, state),) = states(batch.paths, [item_id], batch.settings)
     tokens = []
     if state.name in (StateName.DONE, StateName.COLLECTED):

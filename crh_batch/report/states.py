@@ -11,6 +11,7 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import Failure, State, StateName, claim_mark, fail_mark, states
 from crh_batch.ledger.session import SessionHeader, holder_of, read_events, read_header
 from crh_batch.ledger.waiting import Waits
+from crh_batch.report.clusters import Clusters, ClusterStatus
 
 # How many of those that a tomodir waits for are named.
 _CAUSES = 3
@@ -22,7 +23,7 @@ STATE_ORDER = tuple(name for name in StateName if name is not StateName.MOVED)
 class Row:
     """One tomodir's status.
 
-    ``is_stuck``: it waits for results that won't come by themselves.
+    ``is_stuck``: it waits for results that won't come by themselves. ``on``: the cluster that it was sent to, if any.
     """
 
     item_id: int
@@ -37,6 +38,7 @@ class Row:
     dims: str = ""
     threads: int = 0
     is_stuck: bool = False
+    on: str = ""
 
     @property
     def seconds(self) -> float | None:
@@ -57,12 +59,13 @@ class Row:
 
 @dataclass
 class Status:
-    """A batch's status; ``rows`` are those asked for."""
+    """A batch's status; ``rows`` are those asked for, ``clusters`` those that parts of it were sent to."""
 
     batch: Batch
     counts: Counter[StateName]
     failures: Counter[Failure]
     rows: list[Row] = field(default_factory=list)
+    clusters: list[ClusterStatus] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -104,19 +107,22 @@ def status_of(batch: Batch, wanted: Callable[[int, State], bool], only: frozense
     counts: Counter[StateName] = Counter()
     failures: Counter[Failure] = Counter()
     chosen = []
+    clusters = Clusters(batch)
     ids = batch.items.ids if only is None else [item_id for item_id in batch.items.ids if item_id in only]
     for item_id, state in states(batch.paths, ids, batch.settings):
         if state.name is StateName.MOVED:
             continue
         counts[state.name] += 1
+        if (cluster := clusters.of(item_id)) is not None:
+            cluster.counts[state.name] += 1
         if state.name is StateName.FAILED and state.failure is not None:
             failures[state.failure] += 1
         if wanted(item_id, state):
             chosen.append((item_id, state))
-    return Status(batch, counts, failures, list(_with_details(batch, chosen)))
+    return Status(batch, counts, failures, list(_with_details(batch, clusters, chosen)), clusters.each)
 
 
-def _with_details(batch: Batch, chosen: Iterable[tuple[int, State]]) -> Iterator[Row]:
+def _with_details(batch: Batch, clusters: Clusters, chosen: Iterable[tuple[int, State]]) -> Iterator[Row]:
     """Build rows; each session is read once, for all tomodirs that point to it."""
     rows = []
     waits = Waits(batch)
@@ -124,7 +130,9 @@ def _with_details(batch: Batch, chosen: Iterable[tuple[int, State]]) -> Iterator
     for item_id, state in chosen:
         item = batch.items[item_id]
         dims = str(item.stages[-1].get("dims", "")) if item.stages else ""
-        row = Row(item_id, item.path, state, dims=dims, threads=item.threads)
+        cluster = clusters.of(item_id)
+        on = cluster.on if cluster is not None else ""
+        row = Row(item_id, item.path, state, dims=dims, threads=item.threads, on=on)
         if state.name is StateName.WAITING:
             row.error, row.is_stuck = _what_it_waits_for(batch, waits, item_id)
         rows.append(row)

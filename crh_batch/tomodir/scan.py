@@ -13,6 +13,9 @@ CONFIGS = ("crmod.cfg", "crtomo.cfg")
 # A tomodir's own directories: no tomodir lies in them, and mod/ and inv/ may hold thousands of files.
 _OWN = frozenset({"exe", "config", "rho", "grid", "mod", "inv"})
 
+STAGE_MARKER = ".crh-batch-stage"
+"""A directory with a file of this name holds copies that another machine sent here: they are run from there."""
+
 Problem = Callable[[str, str], None]
 
 
@@ -20,7 +23,8 @@ def find_tomodirs(root: str, on_problem: Problem | None = None) -> Iterator[str]
     """Find every directory below ``root``, or ``root`` itself, that holds exe/crmod.cfg or exe/crtomo.cfg.
 
     Nested ones are found too. Symbolic links to directories are not followed, so there are no loops and nothing is
-    found twice; names that begin with a dot are left out, and with them the ledger's own directories.
+    found twice; names that begin with a dot are left out, and with them the ledger's own directories. What another
+    machine sent here to be run is left out, too.
 
     Args:
         root: where to look.
@@ -59,6 +63,8 @@ def _list_directories(directory: str) -> tuple[list[str], bool]:
     with os.scandir(directory) as entries:
         for entry in entries:
             name = entry.name
+            if name == STAGE_MARKER:
+                return [], False
             if name == "exe":
                 has_exe = True
             # No stat here: the directory entry itself says what it is, on all filesystems that clusters use.

@@ -13,10 +13,10 @@ from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.durable import VISIBILITY_WAIT_S, is_of_this_machine
 from crh_batch.mirror.refresh import refresh
 from crh_batch.mirror.stage import is_staged
-from crh_batch.verify.finding import LATE, Finding
+from crh_batch.verify.finding import LATE, Finding, Kind
 from crh_batch.verify.in_directory import files_of, unreadable
 from crh_batch.verify.in_names import names_of
-from crh_batch.verify.in_stages import differing, stages_of
+from crh_batch.verify.in_stages import differing, names_of_stages, stages_of
 from crh_batch.verify.in_tomodirs import tomodirs_of
 from crh_batch.verify.in_tree import tree_of
 from crh_batch.verify.in_work import Work
@@ -73,11 +73,14 @@ def compare_batch(
     errors, found = _bring(batch, deep=deep)
     # What was not looked at is only older, and nothing is wrong for that.
     silent = [one for one in errors if not isinstance(one, StageGone)]
-    look = look_at(batch, packs_elsewhere=is_staged(batch.paths) and (bool(errors) or not deep))
+    look = look_at(batch, has_packs=deep and not errors and not found)
     work = Work(look, host, has_custody=has_custody)
     # After the look: a .crh file goes when its tomodir is collected, and a state that is older is only behind.
     tree = Tree(top)
     found += stages_of(look, errors)
+    if deep:
+        # All of them, in place of the first that the look came upon.
+        found = [*names_of_stages(batch), *(one for one in found if one.kind is not Kind.NAME_DIFFERS)]
     found += [*names_of(look, deep=deep), *work.findings(), *files_of(batch)]
     found += tomodirs_of(look, tree, only, busy=work.is_busy, deep=deep)
     found = work.judged(found)

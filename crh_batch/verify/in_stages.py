@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from crh_batch.engines.base import plural
 from crh_batch.errors import CrhBatchError, HostError, MirrorDiffers, StageGone
+from crh_batch.hosts.reach import reach
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.items import Items
 from crh_batch.ledger.names import Failure, StateName
 from crh_batch.ledger.settings import read_settings
+from crh_batch.mirror.comparing import names_that_differ
 from crh_batch.mirror.inputs import archive_path
+from crh_batch.mirror.refresh import for_each
 from crh_batch.mirror.stage import Stage, is_staged, read_stages
 from crh_batch.verify.finding import Finding, Kind
 from crh_batch.verify.look import Look, is_temporary
@@ -49,11 +52,24 @@ def _unreadable(batch: Batch, path: str, why: str) -> Finding:
 
 def differing(batch: Batch, error: MirrorDiffers) -> Finding:
     """Return the finding for a name that contradicts what stands where the pilots run."""
-    return Finding(
-        Kind.NAME_DIFFERS,
-        os.path.relpath(error.path, batch.paths.directory),
-        error.message.removeprefix(f"{error.path}: "),
-    )
+    return _differs(batch, error.path, error.message.removeprefix(f"{error.path}: "))
+
+
+def names_of_stages(batch: Batch) -> list[Finding]:
+    """Compare each name with that of the stage; stages that can't be reached are left out."""
+
+    def one_stage(stage: Stage) -> dict[str, str]:
+        try:
+            return names_that_differ(stage, reach(stage.host))
+        except HostError:
+            return {}
+
+    answers = for_each(one_stage, read_stages(batch.paths))
+    return [_differs(batch, path, what) for answer in answers for path, what in answer.items()]
+
+
+def _differs(batch: Batch, path: str, what: str) -> Finding:
+    return Finding(Kind.NAME_DIFFERS, os.path.relpath(path, batch.paths.directory), what)
 
 
 def stages_of(look: Look, errors: Sequence[HostError]) -> list[Finding]:

@@ -20,6 +20,7 @@ from crh_batch.ledger.names import Marks, State, gather, parse_name, states
 from crh_batch.ledger.paths import BatchPaths
 from crh_batch.ledger.session import SessionHeader, list_sessions, read_events, read_header
 from crh_batch.ledger.steering import in_threads
+from crh_batch.mirror.stage import is_staged
 
 _SHARD = re.compile(r"\d{3}\Z")
 _BATCH_NAME = re.compile(r"(?:(?:custody\.\d+(?:\.end)?)|(?:held|release|steered)\.\d+|submission\.[\w-]+)\Z")
@@ -99,17 +100,17 @@ class Look:
         return self.batch.items[item_id].path if item_id in self.batch.items else f"number {item_id}"
 
 
-def look_at(batch: Batch, *, packs_elsewhere: bool = False) -> Look:
+def look_at(batch: Batch, *, has_packs: bool = False) -> Look:
     """Read everything once; nothing is written.
 
     Args:
-        packs_elsewhere: as in ``Look``.
+        has_packs: whether the packs of a batch that runs elsewhere were fetched just now.
 
     Raises:
         NewerSchema: a newer crh-batch wrote a session.
         OSError: a directory can't be listed.
     """
-    look = Look(batch, packs_elsewhere=packs_elsewhere)
+    look = Look(batch, packs_elsewhere=not has_packs and is_staged(batch.paths))
     # First of all: states only move on, so what is compared with them later is at least as new.
     look.states = dict(states(batch.paths, batch.items.ids, batch.settings))
     _read_names(look)

@@ -23,6 +23,7 @@ from crh_batch.ledger.submissions import read_submissions
 from crh_batch.ledger.trust import check_batch
 from crh_batch.mirror.refresh import refresh
 from crh_batch.mirror.removal import remove_stages
+from crh_batch.mirror.stage import is_staged, read_stages
 from crh_batch.verify.finding import Kind
 from crh_batch.verify.in_directory import files_of
 from crh_batch.verify.in_names import names_of
@@ -60,7 +61,8 @@ class Judged:
         reasons: why it is kept; empty if it may go as a whole.
         packs: the sessions whose packs may go.
         files: how many files, directories and links would be removed.
-        size: of what would be removed, in bytes.
+        size: of what would be removed, in bytes; what lies on clusters is not counted.
+        stages: what would be removed on clusters: the name of each, and the directory there.
     """
 
     directory: str
@@ -69,6 +71,7 @@ class Judged:
     packs: list[str] = field(default_factory=list)
     files: int = 0
     size: int = 0
+    stages: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def batch_id(self) -> str:
@@ -100,7 +103,8 @@ def judge(directory: str, host: Host, wanted: Wanted, *, has_custody: bool = Fal
         return judged
     judged.tomodirs = len(batch.items)
     idle_s = wanted.now - _last_change(look)
-    if idle_s < wanted.older_than_s:
+    # Looking may have brought news from elsewhere just now, later than ``now``.
+    if wanted.older_than_s and idle_s < wanted.older_than_s:
         judged.reasons.append("it is younger than that")
         return judged
     judged.reasons += _at_work(look, work)
@@ -116,6 +120,7 @@ def judge(directory: str, host: Host, wanted: Wanted, *, has_custody: bool = Fal
     judged.reasons += [*_unfinished(look, wanted), *_still_wanted(look, lacking), *_of_the_user(look, wanted)]
     if not judged.reasons:
         judged.files, judged.size = _extent(directory)
+        judged.stages = [(stage.on, stage.top) for stage in read_stages(batch.paths)]
     return judged
 
 
@@ -203,13 +208,16 @@ def _of_the_user(look: Look, wanted: Wanted) -> list[str]:
 
 def _spent_packs(look: Look, work: Work, lacking: dict[int, str]) -> list[str]:
     """Return the packs that hold nothing but results which are in their tomodirs."""
+    # Of a batch that runs elsewhere, others would be fetched again.
+    mirrored = is_staged(look.paths)
     spent = []
     for token in look.packs:
         view = look.sessions.get(token)
         if view is None or work.verdict(token) is not Verdict.DEAD:
             continue
         ids = {*view.done, *(item_id for item_id, _ in view.failed)}
-        if all(item_id in look.states and _is_over(look.states[item_id]) and item_id not in lacking for item_id in ids):
+        over = (item_id in look.states and _is_over(look.states[item_id]) and item_id not in lacking for item_id in ids)
+        if all(over) and not (mirrored and any(look.states[item_id].name not in _SETTLED for item_id in ids)):
             spent.append(token)
     return spent
 

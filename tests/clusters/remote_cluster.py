@@ -1,45 +1,43 @@
 """A cluster behind SSH as a user has it: a login node that has the scheduler, and a laptop that has nothing but ssh.
 
-The two see different paths. What a test calls ``laptop.real`` is a directory of this machine, which login node and
-compute nodes see under that name. The laptop's commands run in a mount namespace of their own, in which the same
-directory is at ``laptop.here`` and nothing is at ``laptop.real``. So the paths that the laptop knows lead nowhere on the
-other side, whose ``laptop.here`` stays empty, and a test can still look at everything.
+The two see different paths. ``laptop.real`` is a directory of this machine, which the login node and the compute nodes
+see under that name. The laptop's commands run in a mount namespace of their own, in which the same directory is at
+``laptop.here`` and nothing is at ``laptop.real``. So the paths that the laptop knows lead nowhere on the other side,
+where ``laptop.here`` stays empty, and a test can still look at everything.
 """
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from clusters.cluster import Cluster
-from clusters.packages import cannot, need_ssh
 from clusters.machine import can_have_own_hostnames
+from clusters.packages import cannot, need_ssh
 from clusters.ssh_server import Client, SshServer, make_client
 
 # What crh-batch may start on a machine without a scheduler.
 _LAPTOP_PROGRAMS = ("env", "bash", "sh", "cat", "uname", "ssh", "ldd", "true", "sleep")
-# What the program at the other end, job scripts and their tests need of a login node.
-_LOGIN_PROGRAMS = ("env", "bash", "sh", "cat", "uname", "ldd", "python3", "mkdir", "rm", "cp", "id", "sleep", "hostname")
 _OF_THE_SCHEDULER = {
     "slurm": ("sbatch", "squeue", "scancel", "scontrol", "sinfo", "sacct", "sacctmgr", "srun"),
     "sge": ("qsub", "qstat", "qdel", "qacct", "qconf", "qmod", "qhost", "qhold", "qrls", "qalter"),
 }
 _SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
-# argv after "sh": real, here, where to start, the command.
+# Behind it: the laptop's real and here, its PATH, where to start, and the command.
 _IN_NAMESPACE = (
-    "unshare",
+    "/usr/bin/unshare",
     "--mount",
     "--uts",
-    "sh",
+    "/bin/sh",
     "-c",
-    'hostname laptop && mount --bind "$1" "$2" && mount -t tmpfs -o ro,size=4k none "$1" && cd -- "$3" && shift 3 '
-    '&& exec "$@"',
+    'hostname laptop && mount --bind "$1" "$2" && mount -t tmpfs -o ro,size=4k none "$1" && cd -- "$4" && PATH=$3 '
+    '&& shift 4 && exec "$@"',
     "sh",
 )
 
@@ -86,10 +84,12 @@ class LoginNode:
         """
         shutil.rmtree(self._bin, ignore_errors=True)
         self._bin.mkdir()
-        names = _LOGIN_PROGRAMS + (_OF_THE_SCHEDULER[self.cluster.scheduler] if self.cluster else ())
-        _link(self._bin, names, without)
+        own = _OF_THE_SCHEDULER[self.cluster.scheduler] if self.cluster else ()
+        foreign = {name for names in _OF_THE_SCHEDULER.values() for name in names if name not in own}
+        _link(self._bin, {*os.listdir("/usr/bin"), *own}, {*foreign, *without})
         for path in more:
             (self._bin / path.name).symlink_to(path)
+        # As a module file or a site's profile would.
         known = self.cluster.env if self.cluster else {}
         exports = "".join(f"export {key}='{value}'\n" for key, value in known.items() if key != "PATH")
         (self.home / ".bash_profile").write_text(f"export PATH='{self._bin}'\n{exports}")
@@ -97,6 +97,15 @@ class LoginNode:
     def close(self) -> None:
         """End it."""
         self.server.close()
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
 
 
 class Laptop:
@@ -129,15 +138,25 @@ class Laptop:
         """Write a profile of the user's."""
         (self._profiles / f"{name}.toml").write_text(text)
 
-    def set_port(self, node: LoginNode, port: int) -> None:
-        """Let the laptop come to a login node by another port, behind which is something that leads there."""
-        entry = node.server.entry(self.ssh)
-        text = self.ssh.config.read_text()
-        assert entry in text
-        changed = entry.replace(f"Port {node.server.port}\n", f"Port {port}\n")
-        self.ssh.config.write_text(text.replace(entry, changed))
+    def set_way(self, node: LoginNode, *, port: int = 0, user: str = "", more: str = "") -> None:
+        """Say how the laptop comes to a login node, in its ~/.ssh/config.
+
+        Args:
+            node: one that it knows.
+            port: behind which is something that leads there; the node's own if 0.
+            user: who logs in; the user of this process if empty.
+            more: further lines.
+        """
+        entry = node.server.entry(self.ssh, more)
+        if port:
+            entry = entry.replace(f"Port {node.server.port}\n", f"Port {port}\n")
+        if user:
+            entry = entry.replace(f"User {getpass.getuser()}\n", f"User {user}\n")
+        # The first value counts.
+        self.ssh.config.write_text(entry + self.ssh.config.read_text())
         with (self.ssh.directory / "known_hosts").open("a") as stream:
-            stream.write(node.server.known_hosts_line().replace(f":{node.server.port} ", f":{port} "))
+            line = node.server.known_hosts_line()
+            stream.write(line.replace(f"]:{node.server.port} ", f"]:{port or node.server.port} "))
 
     def argv(self, cwd: Path, *command: str | Path) -> list[str]:
         """Return how a command is started on the laptop.
@@ -146,33 +165,51 @@ class Laptop:
             cwd: a directory at or below ``real``, where the command starts; it sees it below ``here``.
             command: the command and its arguments.
         """
-        there = self.here / cwd.relative_to(self.real)
-        return [*_IN_NAMESPACE, *map(os.fspath, (self.real, self.here, there, *command))]
+        start = self.here / cwd.relative_to(self.real)
+        return [*_IN_NAMESPACE, *map(str, (self.real, self.here, self._bin, start, *command))]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """The whole environment of its commands."""
-        kept = ("LANG", "PYTHONPATH", "COVERAGE_PROCESS_START")
-        return {
-            "PATH": f"{self._bin}",
+    def start(self, *arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+        """Start crh-batch; the process is crh-batch itself as soon as the namespace is made."""
+        kept = {key: os.environ[key] for key in ("LANG", "PYTHONPATH") if key in os.environ}
+        environment = {
+            **kept,
+            "PATH": _SYSTEM_PATH,
             "HOME": str(self.home),
             "XDG_CONFIG_HOME": str(self.home / ".config"),
             "XDG_STATE_HOME": str(self.home / ".state"),
-            "USER": getpass.getuser(),
-            **{key: os.environ[key] for key in kept if key in os.environ},
         }
-
-    def start(self, *arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-        """Start crh-batch; the process is crh-batch itself."""
         return subprocess.Popen(
             self.argv(cwd, sys.executable, "-m", "crh_batch", *arguments),
             cwd="/",
-            env={**self.environment, "PATH": f"{self._bin}:/usr/bin:/usr/sbin:/bin"}
-            if False
-            else self._with_tools(),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="surrogateescape",
         )
+
+    def crh(self, *arguments: str | Path, cwd: Path, code: int | None = 0, timeout_s: float = 120.0) -> Said:
+        """Run crh-batch as a user does; fail on a traceback, and on another exit code than ``code`` (None: any)."""
+        process = self.start(*arguments, cwd=cwd)
+        try:
+            out, err = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            err += f"\nkilled after {timeout_s} s"
+        said = Said(process.returncode, out, err)
+        assert "Traceback" not in err, (arguments, said)
+        assert code is None or said.code == code, f"{arguments}: exit {said.code}\n--- stdout\n{out}\n--- stderr\n{err}"
+        return said
+
+    def check(self) -> None:
+        """Fail if anything on the other side has used a path of the laptop's."""
+        assert not list(self.here.iterdir())
+
+
+def _link(directory: Path, names: Iterable[str], without: Iterable[str] = ()) -> None:
+    for name in names:
+        path = shutil.which(name, path=_SYSTEM_PATH)
+        if path is not None and name not in without:
+            (directory / name).symlink_to(path)

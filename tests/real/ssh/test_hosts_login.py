@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import threading
@@ -146,6 +147,38 @@ def test_login_when_a_host_is_in_between_then_it_goes_through_it(
     before = jump.log.read_text().count("Accepted publickey")
     assert greet(client, "far") == "hello $HOME\n"
     assert jump.log.read_text().count("Accepted publickey") == before + 1
+
+
+def test_connection_when_the_jump_host_goes_while_it_is_closed_then_nothing_is_printed(
+    server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errors: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", errors.append)
+    jump = SshServer(tmp_path / "jump", "jump")
+    jump.start()
+    client = make_client(tmp_path / "c", server, jump)
+    add(client, "Host far\n  ProxyJump jump\n" + server.entry(client).replace("Host login", "Host far"))
+    close = paramiko.Channel.close
+    tried = threading.Event()
+
+    def close_on_a_broken_line(channel: paramiko.Channel) -> None:
+        transport = channel.get_transport()
+        if isinstance(transport.sock, socket.socket):  # this is the channel to the host behind
+            jump.cut()
+            transport.join()
+            tried.set()
+            raise EOFError
+        close(channel)
+
+    monkeypatch.setattr(paramiko.Channel, "close", close_on_a_broken_line)
+    host = SshHost("far", config_file=str(client.config))
+    try:
+        host.run(["true"])
+        host.close()
+    finally:
+        jump.close()
+    assert tried.is_set()
+    assert errors == []
 
 
 def test_login_when_the_jump_host_is_down_then_it_is_named(server: SshServer, tmp_path: Path) -> None:

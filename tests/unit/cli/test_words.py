@@ -12,9 +12,11 @@ import pytest
 
 from crh_batch.cli.log import _cut
 from crh_batch.demo import write_small_models
+from crh_batch.engines.place import Here
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.steering import batch_hold
 from crh_batch.ledger.submissions import read_submissions
+from crh_batch.plan.order import Planned
 from unit.cli.conftest import Run
 from unit.ledger.making import begin, claim, make_batch, make_item, make_names
 
@@ -128,6 +130,32 @@ def test_dry_run_when_the_scheduler_does_not_answer_then_sizes_are_this_machines
     (tmp_path / "config/crh-batch/profile.toml").write_text('scheduler = "slurm"\n')
     said = run("submit", "--dry-run", cwd=survey)
     assert said.code == 0 and "sizes are those of this machine" in said.err
+    assert not (survey / ".crh-batch").exists()
+
+
+class _Elsewhere(Here):
+    def unfit(self, root: str, one: Planned) -> str:
+        """As where an absolute path is another file."""
+        return "names a path of this machine" if one.path.endswith("0") else ""
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["submit", "--dry-run"]])
+def test_check_when_one_can_not_run_where_the_batch_would_then_it_is_told_as_submit_tells_it(
+    survey: Path, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    for command in ("check", "submit"):
+        monkeypatch.setattr(f"crh_batch.cli.{command}.place_for", lambda engine, say: _Elsewhere())
+    said = run(*arguments, cwd=survey)
+    assert said.code == (1 if arguments == ["check"] else 0)
+    assert "1 can't be run:" in said.err and "names a path of this machine" in said.err
+
+
+@pytest.mark.parametrize("arguments", [["submit"], ["--on", "here", "submit"], ["check"]])
+def test_share_when_no_cluster_is_named_then_nothing_runs_here_instead(
+    survey: Path, run: Run, arguments: list[str]
+) -> None:
+    said = run("--share", "far=1", *arguments, cwd=survey)
+    assert said.code == 2 and "--share far=1: neither --on nor a profile names clusters" in said.err
     assert not (survey / ".crh-batch").exists()
 
 

@@ -7,18 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from crh_batch.engines import keep_going
 from crh_batch.engines.array import ArrayEngine
 from crh_batch.engines.keep_going import Keeper
+from crh_batch.engines.living import Living
 from crh_batch.engines.profile_then import profile_of
-from crh_batch.engines.resume import resume
+from crh_batch.engines.resume import Resumed, resume
 from crh_batch.engines.sending import write_script
 from crh_batch.errors import SchedulerError
 from crh_batch.hosts.base import Completed
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.custody import custody_of
+from crh_batch.ledger.items import write_items
 from crh_batch.ledger.settings import ItemClass, write_settings
-from crh_batch.ledger.submissions import read_submissions, record_intent
+from crh_batch.ledger.submissions import read_submissions, record_intent, record_submitted
+from crh_batch.mirror.stage import Stage, write_stage
+from crh_batch.plan.arrays import ALL_WIDTHS
 from crh_batch.profile import Profile
+from crh_batch.schedulers.base import JobRow, JobState
 from crh_batch.schedulers.slurm import Slurm
 from unit.engines.told import SBATCH_SILENT, SQUEUE_SILENT, ToldHost, said
 from unit.ledger.making import make_batch, make_item, make_names
@@ -204,3 +210,56 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_profile_when_a_batch_has_it_then_as_it_was_submitted(batch: Batch) -> None:
     assert profile_of(batch) == PROFILE
+
+
+# ------------------------------------------------------------------ several clusters
+
+
+@pytest.fixture
+def split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Batch, list[str]]:
+    """A batch that keeps going in two stages of two tomodirs each; the second list takes what is resumed."""
+    batch = batch_in(tmp_path)
+    for number, ids in ((1, (0, 1, 2)), (2, (3, 4))):
+        stage = Stage(batch.paths, number, f"far{number}", f"far{number}", "slurm", "/stages/x", "/stages/x")
+        write_stage(stage)
+        assert write_items(stage.here, [batch.items[one] for one in ids])
+    resumed: list[str] = []
+
+    def resume_it(batch: Batch, *arguments: object, **more: object) -> Resumed:
+        resumed.append(batch.batch_id)
+        return Resumed(batch)
+
+    monkeypatch.setattr(keep_going, "resume", resume_it)
+    monkeypatch.setattr(keep_going, "_engine_of", lambda batch, submissions, host: None)
+    return batch, resumed
+
+
+def told(monkeypatch: pytest.MonkeyPatch, batch: Batch, *, alive: int) -> None:
+    """All pilots of one stage live, and those of no other."""
+    rows = []
+    for one in read_submissions(batch.paths):
+        state = JobState.RUNNING if one.stage == alive else JobState.ENDED
+        rows.append(JobRow(one.job_id, "0", state, "", f"crh-{one.token}"))
+    monkeypatch.setattr(keep_going, "look", lambda batch, host: Living(rows, frozenset()))
+
+
+def test_wait_when_one_cluster_has_no_pilots_then_another_ones_are_none_for_it(
+    split: tuple[Batch, list[str]], host: Slurmlike, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, resumed = split
+    for number in (1, 2):
+        one = record_intent(batch.paths, "slurm", ALL_WIDTHS, 1, host=f"far{number}", stage=number)
+        record_submitted(batch.paths, one, str(10 + number))
+    told(monkeypatch, batch, alive=1)
+    keeper = Keeper(host)
+    assert keeper.bring_on(batch) == []
+    assert len(resumed) == 1
+    # What runs on the other one is no sign that those here begin anything.
+    make_names(batch, "0.claim.001")
+    assert keeper.bring_on(batch) is None
+    make_names(batch, "3.claim.001")
+    assert keeper.bring_on(batch) == []
+    # And when all is over there, nothing is due.
+    make_names(batch, "3.done", "4.done")
+    assert keeper.bring_on(batch) is None
+    assert len(resumed) == 2

@@ -7,7 +7,8 @@ import warnings
 from pathlib import Path
 
 from crh_batch.engines import history_file
-from crh_batch.errors import ProfileError, UsageError
+from crh_batch.errors import HostError, ProfileError, UsageError
+from crh_batch.hosts.ssh_options import read_options
 from crh_batch.pilot.job import parse_time_left, surroundings
 from crh_batch.plan.selection import parse_selection
 from crh_batch.plan.shares import parse_shares
@@ -23,6 +24,12 @@ def of_users(scratch: Path) -> list[Reader]:
     own.parent.mkdir(parents=True, exist_ok=True)
     profile = b'scheduler = "slurm"\ntime_minutes = 30\nsetup = ["module load gcc"]\nwhole_nodes = true\n'
     profile += b'container = "apptainer exec \'a b.sif\'"\npartition = "a, b"\n'
+    ssh_config = (
+        b"Host login\n  HostName 10.0.0.1\n  Port 2222\n  User anna\n  ProxyJump a@b:22,c\n  IdentityFile ~/%r\n"
+    )
+    ssh_config += (
+        b'Host *\n  ServerAliveInterval 5\n  UserKnownHostsFile ~/a /b\n  IdentitiesOnly yes\nInclude "a b" *.c\n'
+    )
     run = b'{"batch":"20261122-101500-aaaa","stage":"inversion","dims":"2.5D","wavenumbers":9,"threads":5,'
     run += b'"size":{"nodes":100,"parameters":80,"electrodes":10,"bandwidth":12,"data":40,"dc":true},"wall_s":5.5,'
     run += b'"peak_bytes":9}\n'
@@ -59,6 +66,10 @@ def of_users(scratch: Path) -> list[Reader]:
             parse_all(text)
         return None
 
+    def ssh(data: bytes) -> object:
+        (root / "ssh_config").write_bytes(data)
+        return read_options("login", config_file=str(root / "ssh_config"))
+
     def parse_all(text: str) -> None:
         for parse in (
             parse_selection,
@@ -71,6 +82,7 @@ def of_users(scratch: Path) -> list[Reader]:
 
     return [
         Reader("profile", [profile, b'profile = "x"\n'], load, (ProfileError,), ("profile_files.load_profile",)),
+        Reader("ssh", [ssh_config], ssh, (HostError,), ("hosts.ssh_options.read_options",)),
         Reader("history", [run, run * 3], past, (), ("engines.history_file.read_history",)),
         Reader(
             "job times",

@@ -163,6 +163,15 @@ def test_start_when_it_fails_then_one_line_says_what_the_other_side_said(tmp_pat
     far.close()
 
 
+def test_start_when_the_line_ends_without_a_word_then_python_is_not_blamed(tmp_path: Path) -> None:
+    far = PipeHost(python=_starter(tmp_path, "exit 0"))
+    with pytest.raises(HostError, match="far: the connection broke before python3 had started there") as caught:
+        far.ask("ping")
+    assert caught.value.next_step.startswith("Run the command again.")
+    assert not isinstance(caught.value, ConnectionLost), "nothing can have been done"
+    far.close()
+
+
 # ---- files
 
 
@@ -206,13 +215,13 @@ def test_put_when_it_is_tiny_then_it_arrives(far: PipeHost, tmp_path: Path, cont
 
 
 def test_put_when_it_is_interrupted_then_the_part_is_kept(far: PipeHost, big: Path, tmp_path: Path) -> None:
+    counted: list[int] = []
+
     def interrupt_later(count: int) -> None:
-        nonlocal sent
-        sent += count
-        if sent > SIZE / 2:
+        counted.append(count)
+        if sum(counted) > SIZE / 2:
             raise KeyboardInterrupt
 
-    sent = 0
     with pytest.raises(KeyboardInterrupt):
         far.put(str(big), str(tmp_path / "there"), interrupt_later)
     assert far.run(["echo", "x"]).stdout == "x\n", "no rest of a file is taken for an answer or a request"
@@ -223,7 +232,7 @@ def test_put_when_it_is_interrupted_then_the_part_is_kept(far: PipeHost, big: Pa
 
 def test_put_when_it_can_not_be_written_then_its_bytes_are_no_requests(far: PipeHost, tmp_path: Path) -> None:
     evil = tmp_path / "evil"
-    request = b'\n{"do": "write", "path": "%s", "text": ""}\n' % str(tmp_path / "made").encode()
+    request = b'{"do": "write", "path": "%s", "text": ""}\n' % str(tmp_path / "made").encode()
     evil.write_bytes(request * 40_000)
     for _ in range(3):
         with pytest.raises(HostError, match=r"none/there\.\w+\.part: No such file"):
@@ -265,7 +274,7 @@ def test_fetch_tail_when_the_file_there_is_shorter_or_gone_then_an_error(
 ) -> None:
     with pytest.raises(HostError, match=f"ends at byte {SIZE}, and had {SIZE + 1} before"):
         far.fetch_tail(str(big), str(tmp_path / "here"), SIZE + 1)
-    with pytest.raises(HostError, match="far: .*none: No such file"):
+    with pytest.raises(HostError, match=r"far: .*none: No such file"):
         far.fetch_tail(str(tmp_path / "none"), str(tmp_path / "here2"), 1)
 
 

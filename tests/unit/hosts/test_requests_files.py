@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_make_directories_when_asked_again_then_nothing_changes(far: PipeHost, t
     assert {stat.S_IMODE(one.stat().st_mode) for one in (deep, deep.parent, tmp_path / "d")} == {0o700}
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(HostError, match="Not a directory|exists"):
+        with pytest.raises(HostError, match=r"Not a directory|exists"):
             far.ask("make_directories", paths=[str(path)])
 
 
@@ -120,7 +121,7 @@ def test_publish_when_what_arrived_is_another_then_it_gets_no_name(far: PipeHost
     part, path = tmp_path / "f.part", tmp_path / "f"
     part.write_bytes(b"abc")
     known = hashlib.sha256(b"abc").hexdigest()
-    asked = {"part": str(part), "path": str(path), "sha256": known}
+    asked: dict[str, Any] = {"part": str(part), "path": str(path), "sha256": known}
     assert far.ask("publish", size=4, **asked) == {"size": 3, "published": False}
     assert not path.exists()
     for _ in range(2):

@@ -6,6 +6,7 @@ import hashlib
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def make(batch: Path, *names: str) -> None:
 
 def taken(far: PipeHost, batch: Path, have: object = None) -> list[str]:
     """Return which names come, in all answers of a round."""
-    asked = {"directory": str(batch / "names"), "have": have or {}}
+    asked: dict[str, Any] = {"directory": str(batch / "names"), "have": have or {}}
     answer = far.ask("names", sent="first", **asked)
     found = unpacked(answer)
     while answer["more"]:
@@ -82,7 +83,7 @@ def test_names_when_there_are_many_then_they_come_in_several_answers(far: PipeHo
     names = [f"000/{number:06d}.{long}" for number in range(24_000)]
     make(batch, *names)
     answers = 1
-    asked = {"directory": str(batch / "names")}
+    asked: dict[str, Any] = {"directory": str(batch / "names")}
     answer = far.ask("names", sent="first", **asked)
     found = [name for name, _ in unpacked(answer)]
     make(batch, "001/001000.claim.001")  # comes now or the next time, never never
@@ -120,7 +121,7 @@ def test_tails_when_files_grow_then_only_what_is_new_comes(far: PipeHost, batch:
     (sessions / "b.crh").write_bytes(b"whole\n")
     for name in (".b.crh.x.part", "c.txt"):
         (sessions / name).touch()
-    asked = {"directory": str(sessions), "suffix": ".crh"}
+    asked: dict[str, Any] = {"directory": str(sessions), "suffix": ".crh"}
     answer = far.ask("tails", have={"b.crh": 6}, **asked)
     assert (unpacked(answer), answer["more"]) == ([["a.crh", 0, b'{"a": "\xc3\xbc"}\n'.decode("latin-1")]], False)
     answer = far.ask("tails", have={"a.crh": 8, "b.crh": 2}, **asked)
@@ -150,7 +151,7 @@ def test_tails_when_there_is_much_then_each_answer_is_bounded_and_all_comes(far:
 
 
 def test_sizes_when_there_is_no_directory_then_there_are_none(far: PipeHost, batch: Path) -> None:
-    asked = {"directory": str(batch / "none"), "suffix": ".crh"}
+    asked: dict[str, Any] = {"directory": str(batch / "none"), "suffix": ".crh"}
     assert unpacked(far.ask("sizes", **asked)) == {}
     assert unpacked(far.ask("tails", have={}, **asked)) == []
 

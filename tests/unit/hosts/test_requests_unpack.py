@@ -1,4 +1,4 @@
-"""A stage is made of an archive that could come from anybody, can be asked for again, and is removed only if it is one."""
+"""A stage is made of an archive that anybody could have sent, can be asked for again, and alone is removed."""
 
 from __future__ import annotations
 
@@ -134,15 +134,15 @@ def test_unpack_when_the_request_is_wrong_then_it_is_refused(far: PipeHost, tmp_
     archive = Archive(tmp_path, member("f", b"x"))
     program = {"path": str(archive.path), "sha256": "0" * 64, "target": "f2"}
     (tmp_path / "file").touch()
-    wrong = {
+    changes: dict[str, dict[str, Any]] = {
         "sha256": {"sha256": "0" * 64},
         "top": {"top": str(tmp_path / "file"), "root": str(tmp_path / "file"), "marker": str(tmp_path / "file/m")},
         "marker": {"marker": str(tmp_path / "m")},
         "target": {"programs": [{**program, "target": "../../out"}]},
         "program": {"programs": [program]},
-    }[changed]
-    with pytest.raises(HostError, match="is not the archive|no directory|outside the stage|another program"):
-        far.ask("unpack", **{**archive.request, **wrong})
+    }
+    with pytest.raises(HostError, match=r"is not the archive|no directory|outside the stage|another program"):
+        far.ask("unpack", **{**archive.request, **changes[changed]})
     assert not archive.marker.exists()
     assert archive.path.exists()
 

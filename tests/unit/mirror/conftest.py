@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from unit.mirror.staged import Staged
 
-pytest.register_assert_rewrite("unit.ledger.making", "unit.mirror.staged")
+pytest.register_assert_rewrite("unit.ledger.making")
 
 
 @pytest.fixture

@@ -102,6 +102,6 @@ def test_names_when_packs_are_not_fetched_yet_then_nothing_is_odd(stage_batch: M
     look = look_at(staged.batch)
     assert list(names_of(look, deep=True)) == []
     assert Kind.FOREIGN not in {one.kind for one in files_of(staged.batch)}
-    # In a batch of this filesystem it would be.
-    shutil.rmtree(staged.batch.paths.stages)
+    # After they were fetched it would be.
+    look = look_at(staged.batch, has_packs=True)
     assert [one.kind for one in names_of(look, deep=True)] == [Kind.PACK_MISSING]

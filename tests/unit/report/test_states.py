@@ -162,6 +162,7 @@ def test_status_json_when_printed_then_these_keys(tmp_path: Path) -> None:
         "failures": {"input": 1},
         "complete": False,
         "held": False,
+        "clusters": [],
         "tomodirs": [
             {
                 "path": "td0",
@@ -172,6 +173,7 @@ def test_status_json_when_printed_then_these_keys(tmp_path: Path) -> None:
                 "iteration": None,
                 "rms": None,
                 "host": None,
+                "on": None,
                 "error": None,
                 "seconds": None,
                 "peak_bytes": None,
@@ -186,6 +188,7 @@ def test_status_json_when_printed_then_these_keys(tmp_path: Path) -> None:
                 "iteration": None,
                 "rms": None,
                 "host": session.header.who.host,
+                "on": None,
                 "error": "wrong",
                 "seconds": 2.0,
                 "peak_bytes": 7,

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crh_batch.errors import ConfigError
+from crh_batch.hosts import remote_files
 from crh_batch.tomodir.needs import describe
-from crh_batch.tomodir.scan import find_tomodirs, is_tomodir
+from crh_batch.tomodir.scan import STAGE_MARKER, find_tomodirs, is_tomodir
 
 
 @pytest.fixture
@@ -178,6 +179,16 @@ def test_is_tomodir_when_asked_then_only_its_own_cfg_counts(tmp_path: Path, make
 
 
 NAMES = st.sampled_from(["a", "b", "exe", "inv", "td", ".hidden"])
+
+
+def test_find_when_another_machine_sent_copies_here_then_they_are_left_out(tmp_path: Path, make: Make) -> None:
+    make("td", "crh-batch-stages/batch/td", "crh-batch-stages/other/td")
+    (tmp_path / "crh-batch-stages" / "batch" / STAGE_MARKER).touch()
+    assert list(find_tomodirs(str(tmp_path))) == ["crh-batch-stages/other/td", "td"]
+    assert list(find_tomodirs(str(tmp_path / "crh-batch-stages" / "batch"))) == []
+    assert STAGE_MARKER == remote_files.STAGE_MARKER, "the other end writes it, and can't import this"
+
+
 TREES = st.recursive(
     st.sampled_from([None, "crtomo.cfg"]),
     lambda children: st.dictionaries(NAMES, children, max_size=4),

@@ -1,0 +1,201 @@
+"""What is wrong on the way to a cluster or on it: one clear message, and once it is mended the same command goes on."""
+
+from __future__ import annotations
+
+import random
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from clusters.remote_cluster import Laptop, LoginNode, Said
+from clusters.ssh_server import make_key
+from conftest import wait_until
+from crh_batch.demo import write_small_models
+from crh_batch.ledger.batch import Batch, batches_of
+from crh_batch.ledger.names import StateName
+from crh_batch.ledger.submissions import read_submissions
+from crh_batch.report.states import count
+from gate import Gate
+
+pytestmark = pytest.mark.slurm
+
+MB = 1_000_000
+
+MakeLaptop = Callable[..., Laptop]
+
+
+@pytest.fixture
+def laptop(slurm_login: LoginNode, make_laptop: MakeLaptop, programs: Path) -> Laptop:
+    """A laptop that knows the login node."""
+    return make_laptop(slurm_login)
+
+
+@pytest.fixture
+def survey(laptop: Laptop) -> Path:
+    """Three small tomodirs on it."""
+    directory = laptop.real / "survey"
+    write_small_models(directory, 3, data=60, electrodes=16)
+    return directory
+
+
+def submit(laptop: Laptop, survey: Path, code: int = 0) -> Said:
+    """Submit from the laptop."""
+    return laptop.crh("--on", "levante", "submit", cwd=survey, code=code)
+
+
+def message(said: Said) -> str:
+    """Return the one message with its hint."""
+    _, *messages = said.err.split("crh-batch: ")
+    assert len(messages) == 1, said
+    assert len(messages[0].splitlines()) <= 2, said
+    return messages[0]
+
+
+def finish(laptop: Laptop, survey: Path) -> None:
+    """The same command goes on, and each tomodir runs once."""
+    submit(laptop, survey)
+    laptop.crh("wait", cwd=survey)
+    laptop.crh("collect", cwd=survey)
+    (directory,) = batches_of(str(survey))
+    batch = Batch(directory)
+    assert count(batch).counts[StateName.COLLECTED] == 3
+    assert len(read_submissions(batch.paths)) == 1
+    assert len(list(Path(batch.paths.names).glob("*/*.claim.*"))) == 3
+
+
+def test_host_key_that_is_not_known_and_one_that_has_changed(laptop: Laptop, survey: Path) -> None:
+    known = laptop.ssh.directory / "known_hosts"
+    right = known.read_text()
+    known.write_text("")
+    text = message(submit(laptop, survey, 3))
+    assert "levante" in text and "SHA256:" in text
+    other = laptop.home / "other"
+    make_key(other)
+    known.write_text(f"{right.split()[0]} {' '.join(other.with_suffix('.pub').read_text().split()[:2])}\n")
+    assert "changed" in message(submit(laptop, survey, 3))
+    assert not (survey / ".crh-batch").exists() or not batches_of(str(survey))
+    known.write_text(right)
+    finish(laptop, survey)
+
+
+def test_wrong_user(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
+    right = laptop.ssh.config.read_text()
+    laptop.set_way(slurm_login, user="nobody-of-here")
+    assert "was not let in" in message(submit(laptop, survey, 3))
+    laptop.ssh.config.write_text(right)
+    finish(laptop, survey)
+
+
+def test_name_that_ssh_does_not_know(laptop: Laptop, survey: Path) -> None:
+    text = message(laptop.crh("--on", "no-such.invalid", "submit", cwd=survey, code=3))
+    assert "no-such.invalid" in text
+    finish(laptop, survey)
+
+
+def test_no_sbatch_there(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
+    slurm_login.set_programs(without=["sbatch"])
+    assert "no scheduler" in message(submit(laptop, survey, 3))
+    slurm_login.set_programs()
+    finish(laptop, survey)
+
+
+def test_no_sbatch_there_any_more(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
+    """The stage is there already when the scheduler's commands are gone."""
+    laptop.set_profile("levante", 'scheduler = "slurm"\n')
+    slurm_login.set_programs(without=["sbatch"])
+    assert "sbatch" in message(submit(laptop, survey, 3))
+    slurm_login.set_programs()
+    finish(laptop, survey)
+
+
+def test_no_python_there(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
+    slurm_login.set_programs(without=["python3"])
+    assert "python3" in message(submit(laptop, survey, 3))
+    slurm_login.set_programs()
+    finish(laptop, survey)
+
+
+# The first sbatch on the login node: its user's connection ends before or after it has done its work.
+CUTTING_SBATCH = """#!/bin/sh
+cut() {{ kill -9 $(ps -o ppid= -p $PPID); }}
+when=never
+[ -e {directory}/cut ] || {{ : > {directory}/cut; when={when}; }}
+[ $when = before ] && cut
+said=$({sbatch} "$@")
+status=$?
+echo once >> {directory}/sent
+[ $when = after ] && cut
+echo "$said"
+exit $status
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_line_breaks_while_sbatch_runs(
+    laptop: Laptop, slurm_login: LoginNode, survey: Path, tmp_path: Path, when: str
+) -> None:
+    shim = tmp_path / "sbatch"
+    sbatch = shutil.which("sbatch")
+    shim.write_text(CUTTING_SBATCH.format(directory=shlex.quote(str(tmp_path)), sbatch=sbatch, when=when))
+    shim.chmod(0o755)
+    slurm_login.set_programs(shim, without=["sbatch"])
+    assert "the connection broke" in message(submit(laptop, survey, 3))
+    # Whose line it is has no bearing on what sbatch does.
+    wait_until("sbatch has done its work", (tmp_path / "sent").exists)
+    finish(laptop, survey)
+    assert (tmp_path / "sent").read_text() == "once\n"
+
+
+@contextmanager
+def small_filesystem(path: Path, size: int) -> Iterator[None]:
+    """A filesystem with little room; the nodes see it too."""
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", path], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
+def leave_free(filesystem: Path, count: int) -> None:
+    """Fill a filesystem but for so many bytes."""
+    filler = filesystem / "filler"
+    filler.unlink(missing_ok=True)
+    filler.write_bytes(b"x" * (shutil.disk_usage(filesystem).free - count))
+
+
+def test_full_disk_there(laptop: Laptop, survey: Path, tmp_path: Path) -> None:
+    stages = tmp_path / "little room"
+    laptop.set_profile("levante", f'stage = "{stages}"\n')
+    with (survey / "00000" / "td00000" / "grid" / "elem.dat").open("a") as stream:
+        stream.write(random.Random(1).randbytes(4 * MB).hex())
+    with small_filesystem(stages, 60 * MB):
+        # Not enough for the program; for the archive of 5 MB; for what is in it.
+        for free in (MB // 10, 3 * MB, 6 * MB):
+            leave_free(stages, free)
+            text = message(submit(laptop, survey, 3))
+            assert text.startswith(f"levante: {stages}/") and "No space left on device" in text
+        (stages / "filler").unlink()
+        finish(laptop, survey)
+
+
+def test_wait_goes_on_when_the_login_node_ends_its_session(
+    laptop: Laptop, slurm_login: LoginNode, survey: Path, gate: Gate
+) -> None:
+    laptop.set_profile("levante", gate.profile)
+    submit(laptop, survey)
+    waiting = laptop.start("wait", cwd=survey)
+    log = slurm_login.server.log
+    wait_until("wait is logged in", lambda: log.read_text().count("Accepted publickey") >= 2)
+    slurm_login.server.cut()
+    slurm_login.server.start()
+    wait_until("wait is logged in again", lambda: "Accepted publickey" in log.read_text(), timeout_s=60)
+    gate.open()
+    out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, (out, err)
+    laptop.crh("collect", cwd=survey)
