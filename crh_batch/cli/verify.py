@@ -15,7 +15,7 @@ from crh_batch.cli.targets import find_targets
 from crh_batch.engines.base import plural
 from crh_batch.engines.history_file import history_path, mend_history, unreadable_lines
 from crh_batch.engines.target import Target
-from crh_batch.errors import BatchNotFound, CrhBatchError
+from crh_batch.errors import BatchNotFound, CrhBatchError, HostError
 from crh_batch.hosts.this_machine import ThisMachine
 from crh_batch.ledger.batch import batches_of, find_batches
 from crh_batch.report.as_json import SCHEMA
@@ -31,13 +31,18 @@ from crh_batch.verify.tree import Tree
 
 @dataclass
 class _Part:
-    """A batch or a tree, what is odd in it, and what was mended."""
+    """A batch or a tree, what is odd in it, and what was mended.
+
+    Args:
+        unseen: whether a cluster where some of it runs could not be reached.
+    """
 
     title: str
     data: dict[str, Any]
     found: Sequence[Finding] = ()
     mended: Sequence[Finding] = ()
     trouble: list[CrhBatchError] = field(default_factory=list)
+    unseen: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,9 @@ def command(where: tuple[str, ...], with_all: bool, fix: bool, deep: bool, force
     trouble = [error for part in parts for error in part.trouble]
     complain(trouble)
     odd = any(not one.is_harmless for part in parts for one in part.found)
-    return max([1 if odd else 0, *(error.exit_code for error in trouble)])
+    # Where a cluster can't be reached, nobody can say that all is well.
+    unseen = HostError.exit_code if any(part.unseen for part in parts) else 0
+    return max([1 if odd else 0, unseen, *(error.exit_code for error in trouble)])
 
 
 _Scope = tuple[str, Target | None, str]
@@ -146,6 +153,7 @@ def _batch_part(directory: str, target: Target | None, top: str, options: _Optio
             part.data.update(root=found.look.paths.root, tomodirs=number)
         if found.look is not None and not part.trouble:
             say_silent(found.look.batch, found.silent)
+            part.unseen = bool(found.silent)
         if found.work is not None and found.work.is_busy:
             talk(f"{part.title}: a client is at work on it; what that has not come to yet is left out")
         if found.work is not None and not found.work.living.answered:
@@ -191,7 +199,7 @@ def _print(parts: Sequence[_Part], options: _Options) -> None:
     for part in parts:
         if not (part.found or part.mended or part.trouble):
             if titled in part.data:
-                click.echo(f"{part.title}, nothing odd")
+                click.echo(f"{part.title}, nothing odd{' in what is known here' if part.unseen else ''}")
             continue
         click.echo(part.title)
         for group in grouped(part.mended):

@@ -249,7 +249,7 @@ def remove(request: Request) -> Answer:
     for name in os.listdir(top):
         if as_text(name) != STAGE_MARKER:
             _remove_whole(os.path.join(top, name))
-    os.unlink(os.path.join(top, STAGE_MARKER.encode()))
+    remove_quietly(os.path.join(top, STAGE_MARKER.encode()))
     os.rmdir(top)
     return {"removed": True}
 
@@ -264,9 +264,17 @@ def _no_stage(top: bytes, batch_id: bytes) -> str:
         return "it is no directory"
     if facts.st_uid != os.geteuid():
         return "it is another user's"
-    if not os.path.isfile(os.path.join(top, STAGE_MARKER.encode())):
-        return "it holds no " + STAGE_MARKER
+    if not os.path.isfile(os.path.join(top, STAGE_MARKER.encode())) and _holds_a_file(top):
+        return "it holds files, and no " + STAGE_MARKER
     return ""
+
+
+def _holds_a_file(top: bytes) -> bool:
+    """Return whether a directory holds a plain file; a site that purges files leaves directories and links."""
+    for directory, _, names in os.walk(top):
+        if any(stat.S_ISREG(os.lstat(os.path.join(directory, name)).st_mode) for name in names):
+            return True
+    return False
 
 
 def _remove_whole(path: bytes) -> None:

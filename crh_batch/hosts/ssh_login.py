@@ -168,7 +168,8 @@ class _Through:
 def _unreachable(options: SshOptions, why: str) -> HostError:
     return HostError(
         f"{options.name}: can't be reached: {why}",
-        f"Try `ssh {options.name}`; if that works, ~/.ssh/config has an option that is not understood here.",
+        f"Is it up, and is your network (VPN)? Try `ssh {options.name}`, then run the command again. If only ssh gets "
+        "there, ~/.ssh/config has an option that is not understood here.",
         options.name,
     )
 

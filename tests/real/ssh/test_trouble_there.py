@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -118,37 +117,6 @@ def test_no_python_there(laptop: Laptop, slurm_login: LoginNode, survey: Path) -
     assert "python3" in message(submit(laptop, survey, 3))
     slurm_login.set_programs()
     finish(laptop, survey)
-
-
-# The first sbatch on the login node: its user's connection ends before or after it has done its work.
-CUTTING_SBATCH = """#!/bin/sh
-cut() {{ kill -9 $(ps -o ppid= -p $PPID); }}
-when=never
-[ -e {directory}/cut ] || {{ : > {directory}/cut; when={when}; }}
-[ $when = before ] && cut
-said=$({sbatch} "$@")
-status=$?
-echo once >> {directory}/sent
-[ $when = after ] && cut
-echo "$said"
-exit $status
-"""
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_line_breaks_while_sbatch_runs(
-    laptop: Laptop, slurm_login: LoginNode, survey: Path, tmp_path: Path, when: str
-) -> None:
-    shim = tmp_path / "sbatch"
-    sbatch = shutil.which("sbatch")
-    shim.write_text(CUTTING_SBATCH.format(directory=shlex.quote(str(tmp_path)), sbatch=sbatch, when=when))
-    shim.chmod(0o755)
-    slurm_login.set_programs(shim, without=["sbatch"])
-    assert "the connection broke" in message(submit(laptop, survey, 3))
-    # Whose line it is has no bearing on what sbatch does.
-    wait_until("sbatch has done its work", (tmp_path / "sent").exists)
-    finish(laptop, survey)
-    assert (tmp_path / "sent").read_text() == "once\n"
 
 
 @contextmanager

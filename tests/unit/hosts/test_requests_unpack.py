@@ -213,3 +213,20 @@ def test_remove_when_there_is_no_batch_id_then_it_is_refused(far: PipeHost, tmp_
     _stage(tmp_path)
     with pytest.raises(HostError, match="is not removed"):
         far.ask("remove", top=f"{tmp_path}", batch_id="")
+
+
+@pytest.mark.parametrize("left", ["directories and links", "a file"])
+def test_remove_when_a_site_has_purged_the_files_then_only_what_holds_none_goes(
+    far: PipeHost, tmp_path: Path, left: str
+) -> None:
+    top = tmp_path / "20261122-101500-k3f9"
+    (top / "names/000").mkdir(parents=True)
+    (top / "names/000/000001.done").symlink_to("../../sessions/gone.crh")
+    if left == "a file":
+        (top / "mine").touch()
+        with pytest.raises(HostError, match=r"it holds files, and no \.crh-batch-stage"):
+            far.ask("remove", top=str(top), batch_id=top.name)
+        assert (top / "mine").exists()
+    else:
+        assert far.ask("remove", top=str(top), batch_id=top.name)["removed"]
+        assert not top.exists()
