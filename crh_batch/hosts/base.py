@@ -36,7 +36,7 @@ class RemoteEntry:
     kind: str
 
 
-class Host(Protocol):
+class Commands(Protocol):
     """A machine on which commands can be run."""
 
     @property
@@ -45,17 +45,25 @@ class Host(Protocol):
         ...
 
     def has(self, program: str) -> bool:
-        """Return whether a program is there."""
+        """Return whether a program is on PATH there.
+
+        Raises:
+            HostError: the machine can't be reached.
+        """
         ...
 
     def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
-        """Run a command to its end, without a shell.
+        """Run a command there to its end, without a shell.
 
         Raises:
             ConnectionLost: nobody knows whether it ran.
-            HostError: it can't be started.
+            HostError: the machine can't be reached, or the command can't be started there.
         """
         ...
+
+
+class Host(Commands, Protocol):
+    """A machine whose commands read files that are this machine's, or were brought from it."""
 
     def there(self, path: str) -> str:
         """Return the absolute path by which that machine knows a file or directory of this one.
@@ -103,26 +111,8 @@ class Asker(Protocol):
 OnBytes = Callable[[int], None]
 
 
-class FarHost(Protocol):
+class FarHost(Commands, Protocol):
     """A machine behind a connection that may break at any moment; its paths are its own."""
-
-    @property
-    def name(self) -> str:
-        """The name that SSH knows it by."""
-        ...
-
-    def has(self, program: str) -> bool:
-        """Return whether a program is on PATH there."""
-        ...
-
-    def run(self, argv: Sequence[str], *, timeout_s: float = 60.0) -> Completed:
-        """Run a command there to its end, without a shell.
-
-        Raises:
-            ConnectionLost: nobody knows whether it ran.
-            HostError: the machine can't be reached, or the command can't be started there.
-        """
-        ...
 
     def ask(self, do: str, *, timeout_s: float = 60.0, **what: Any) -> dict[str, Any]:
         """Have one request answered by the program at the other end (remote_side.py).

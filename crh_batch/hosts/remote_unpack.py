@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import shutil
 import stat
@@ -12,7 +13,6 @@ from typing import Any, Dict, List, Set
 
 from crh_batch.hosts.remote_durable import (
     as_path,
-    as_text,
     digest_of,
     remove_quietly,
     sync_directory,
@@ -40,7 +40,8 @@ def unpack(request: Request) -> Answer:
     if digest_of(archive)[1] != request["sha256"]:
         raise OSError(errno.EINVAL, "is not the archive that was sent", archive)
     stage = _Stage(top)
-    with tarfile.open(as_text(archive) if _is_utf8() else os.fsdecode(archive), "r|gz", encoding="utf-8") as members:
+    # tarfile's own reader of streams copies what it has unpacked again for each header.
+    with gzip.open(archive) as plain, tarfile.open(fileobj=plain, mode="r|", encoding="utf-8") as members:
         for member in members:
             stage.add(members, member)
             # tarfile remembers all that it read; that would be a gigabyte for 100,000 tomodirs.
@@ -53,10 +54,6 @@ def unpack(request: Request) -> Answer:
     write_durable(marker, request["sha256"].encode() + b"\n", 0o600)
     remove_quietly(archive)
     return {"unpacked": True}
-
-
-def _is_utf8() -> bool:
-    return os.fsencode("\xe4") == "\xe4".encode()
 
 
 def _inside(top: bytes, path: bytes, base: bytes) -> bytes:

@@ -67,56 +67,84 @@ def finish(laptop: Laptop, survey: Path) -> None:
     assert len(list(Path(batch.paths.names).glob("*/*.claim.*"))) == 3
 
 
-def test_host_key_that_is_not_known_and_one_that_has_changed(laptop: Laptop, survey: Path) -> None:
-    known = laptop.ssh.directory / "known_hosts"
-    right = known.read_text()
-    known.write_text("")
-    text = message(submit(laptop, survey, 3))
-    assert "levante" in text and "SHA256:" in text
-    other = laptop.home / "other"
-    make_key(other)
-    known.write_text(f"{right.split()[0]} {' '.join(other.with_suffix('.pub').read_text().split()[:2])}\n")
-    assert "changed" in message(submit(laptop, survey, 3))
-    assert not (survey / ".crh-batch").exists() or not batches_of(str(survey))
-    known.write_text(right)
+def test_what_is_wrong_before_anything_is_sent_is_said_and_leaves_nothing(
+    laptop: Laptop, slurm_login: LoginNode, survey: Path
+) -> None:
+    for trouble in (unknown_key, changed_key, wrong_user, no_such_host, no_sbatch, no_sbatch_though_named, no_python):
+        with trouble(laptop, slurm_login) as (name, words):
+            text = message(laptop.crh("--on", name, "submit", cwd=survey, code=3))
+            assert name in text and all(word in text for word in words), f"{trouble.__name__}: {text}"
+        assert not batches_of(str(survey)), trouble.__name__
+        assert not slurm_login.stages.exists(), trouble.__name__
     finish(laptop, survey)
 
 
-def test_wrong_user(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
-    right = laptop.ssh.config.read_text()
-    laptop.set_way(slurm_login, user="nobody-of-here")
-    assert "was not let in" in message(submit(laptop, survey, 3))
-    laptop.ssh.config.write_text(right)
-    finish(laptop, survey)
+# What is called at the start, and words of the message.
+Trouble = Iterator[tuple[str, list[str]]]
 
 
-def test_name_that_ssh_does_not_know(laptop: Laptop, survey: Path) -> None:
-    text = message(laptop.crh("--on", "no-such.invalid", "submit", cwd=survey, code=3))
-    assert "no-such.invalid" in text
-    finish(laptop, survey)
+@contextmanager
+def changed(path: Path, content: str) -> Iterator[None]:
+    """Have other content in a file for a while."""
+    right = path.read_text()
+    path.write_text(content)
+    yield
+    path.write_text(right)
 
 
-def test_no_sbatch_there(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
-    slurm_login.set_programs(without=["sbatch"])
-    assert "no scheduler" in message(submit(laptop, survey, 3))
-    slurm_login.set_programs()
-    finish(laptop, survey)
+@contextmanager
+def unknown_key(laptop: Laptop, login: LoginNode) -> Trouble:
+    """Nobody has logged in there yet."""
+    with changed(laptop.ssh.directory / "known_hosts", ""):
+        yield "levante", ["SHA256:", "ssh levante"]
 
 
-def test_no_sbatch_there_any_more(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
-    """The stage is there already when the scheduler's commands are gone."""
+@contextmanager
+def changed_key(laptop: Laptop, login: LoginNode) -> Trouble:
+    """Somebody else answers at its address."""
+    make_key(laptop.home / "other")
+    other = (laptop.home / "other.pub").read_text()
+    with changed(laptop.ssh.directory / "known_hosts", f"{login.server.known_hosts_line().split()[0]} {other}"):
+        yield "levante", ["changed"]
+
+
+@contextmanager
+def wrong_user(laptop: Laptop, login: LoginNode) -> Trouble:
+    """The user has another name there."""
+    with changed(laptop.ssh.config, laptop.ssh.config.read_text()):
+        laptop.set_way(login, user="nobody-of-here")
+        yield "levante", ["was not let in", "nobody-of-here"]
+
+
+@contextmanager
+def no_such_host(laptop: Laptop, login: LoginNode) -> Trouble:
+    """A slip of the pen."""
+    yield "no-such.invalid", []
+
+
+@contextmanager
+def no_sbatch(laptop: Laptop, login: LoginNode) -> Trouble:
+    """Its module isn't loaded at login."""
+    login.set_programs(without=["sbatch"])
+    yield "levante", ["no scheduler"]
+    login.set_programs()
+
+
+@contextmanager
+def no_sbatch_though_named(laptop: Laptop, login: LoginNode) -> Trouble:
+    """The same, and the profile says that there is one."""
     laptop.set_profile("levante", 'scheduler = "slurm"\n')
-    slurm_login.set_programs(without=["sbatch"])
-    assert "sbatch" in message(submit(laptop, survey, 3))
-    slurm_login.set_programs()
-    finish(laptop, survey)
+    login.set_programs(without=["sbatch"])
+    yield "levante", ["sbatch"]
+    login.set_programs()
 
 
-def test_no_python_there(laptop: Laptop, slurm_login: LoginNode, survey: Path) -> None:
-    slurm_login.set_programs(without=["python3"])
-    assert "python3" in message(submit(laptop, survey, 3))
-    slurm_login.set_programs()
-    finish(laptop, survey)
+@contextmanager
+def no_python(laptop: Laptop, login: LoginNode) -> Trouble:
+    """Its module isn't loaded at login."""
+    login.set_programs(without=["python3"])
+    yield "levante", ["python3"]
+    login.set_programs()
 
 
 @contextmanager
