@@ -22,20 +22,6 @@ class Completed:
     stderr: str
 
 
-@dataclass(frozen=True)
-class RemoteEntry:
-    """One entry of a directory.
-
-    Args:
-        kind: f for a file, d for a directory, o for others.
-    """
-
-    name: str
-    size: int
-    mtime_ns: int
-    kind: str
-
-
 class Commands(Protocol):
     """A machine on which commands can be run."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -54,7 +53,7 @@ def test_make_stages_when_there_are_two_clusters_then_each_has_its_part_and_its_
             most_mb=9000,
         ),
     ]
-    make_stages(paths, settings(share_gid=os.getgid(), extra={"plan": [1]}), items, parts)
+    make_stages(paths, settings(share_gid=4711, extra={"plan": [1]}), items, parts)
     one, two = read_stages(paths)
     assert [sorted(stage.ids) for stage in (one, two)] == [[0, 3], [1, 2, 4]]
     assert (two.on, two.host, two.scheduler, two.top) == ("b", "b.org", "sge", f"/lustre/u/{paths.batch_id}")
