@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,13 +82,17 @@ class LoginNode:
             more: of programs beside the usual ones.
             without: names of those that are missing.
         """
-        shutil.rmtree(self._bin, ignore_errors=True)
-        self._bin.mkdir()
         own = _OF_THE_SCHEDULER[self.cluster.scheduler] if self.cluster else ()
         foreign = {name for names in _OF_THE_SCHEDULER.values() for name in names if name not in own}
-        _link(self._bin, {*os.listdir("/usr/bin"), *own}, {*foreign, *without})
-        for path in more:
-            (self._bin / path.name).symlink_to(path)
+        wanted = {path.name: path for path in (*_found({*os.listdir("/usr/bin"), *own} - foreign - {*without}), *more)}
+        # Jobs use them at any time: what stays isn't gone for a moment.
+        self._bin.mkdir(exist_ok=True)
+        for link in self._bin.iterdir():
+            if link.readlink() != wanted.get(link.name):
+                link.unlink()
+        for name, path in wanted.items():
+            if not (self._bin / name).is_symlink():
+                (self._bin / name).symlink_to(path)
         # As a module file or a site's profile would.
         known = self.cluster.env if self.cluster else {}
         exports = "".join(f"export {key}='{value}'\n" for key, value in known.items() if key != "PATH")
@@ -125,7 +129,8 @@ class Laptop:
         self.ssh: Client = make_client(self.home / ".ssh", *(node.server for node in nodes))
         self._bin = directory / "bin"
         self._bin.mkdir()
-        _link(self._bin, _LAPTOP_PROGRAMS)
+        for path in _found(_LAPTOP_PROGRAMS):
+            (self._bin / path.name).symlink_to(path)
         self._profiles = self.home / ".config" / "crh-batch" / "profiles"
         self._profiles.mkdir(parents=True)
 
@@ -208,8 +213,8 @@ class Laptop:
         assert not list(self.here.iterdir())
 
 
-def _link(directory: Path, names: Iterable[str], without: Iterable[str] = ()) -> None:
+def _found(names: Iterable[str]) -> Iterator[Path]:
     for name in names:
         path = shutil.which(name, path=_SYSTEM_PATH)
-        if path is not None and name not in without:
-            (directory / name).symlink_to(path)
+        if path is not None:
+            yield Path(path)

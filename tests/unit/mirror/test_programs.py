@@ -31,7 +31,8 @@ class Far:
         self.base = directory / "far/stages"
         for place in (*self.bins, self.home):
             place.mkdir(parents=True)
-        path = ":".join([*map(str, self.bins), os.environ["PATH"]])
+        # Nothing of this checkout is on it: tests here remove and overwrite what is found.
+        path = ":".join([*map(str, self.bins), "/usr/bin", "/bin"])
         self.host = PipeHost(env={**os.environ, "PATH": path, "HOME": str(self.home)})
         self.here = directory / "CRMod"
         shutil.copy(ELF, self.here)
@@ -42,6 +43,12 @@ class Far:
             self.host, ["CRMod"], Profile(**profile), str(self.base), find_here=self.find_here, say=self.said.append
         )
         return found["CRMod"]
+
+    def sent(self) -> ProgramThere:
+        """Find what has to be sent, which alone may be damaged."""
+        found = self.find()
+        assert found.path == f"{self.base}/programs/{sum_of(self.here)}/CRMod"
+        return found
 
     def find_here(self, name: str) -> str:
         if not self.here.exists():
@@ -100,7 +107,7 @@ def test_find_when_there_is_none_there_then_this_machines_is_sent_once(far: Far,
 
 
 def test_find_when_the_copy_there_was_damaged_then_it_is_sent_again(far: Far) -> None:
-    copy = Path(far.find().path)
+    copy = Path(far.sent().path)
     copy.write_bytes(b"\0" * copy.stat().st_size)
     far.find()
     assert copy.read_bytes() == far.here.read_bytes()
@@ -175,15 +182,17 @@ def test_find_when_python_there_is_old_then_it_is_said_unless_another_is_loaded(
 
 
 def test_make_sure_when_the_sent_one_was_removed_then_it_is_sent_again(far: Far) -> None:
-    found = far.find()
-    shutil.rmtree(Path(found.path).parent)
+    found = far.sent()
+    copy = Path(found.path)
+    copy.unlink()
+    copy.parent.rmdir()
     make_sure(far.host, "CRMod", found)
     assert Path(found.path).read_bytes() == far.here.read_bytes()
 
 
 @pytest.mark.parametrize("change", ["there", "here and there"])
 def test_make_sure_when_it_is_another_one_then_it_is_said(far: Far, change: str) -> None:
-    found = far.find() if change == "here and there" else ProgramThere(*_of_the_cluster(far))
+    found = far.sent() if change == "here and there" else ProgramThere(*_of_the_cluster(far))
     Path(found.path).write_bytes(b"another")
     far.here.write_bytes(b"newer")
     with pytest.raises(ProgramMissing) as caught:
