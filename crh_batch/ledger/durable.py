@@ -13,7 +13,6 @@ import errno
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import NoReturn
 
 from crh_batch.errors import FilesystemUnfit, LedgerError
 from crh_batch.ledger.reading import open_regular
@@ -286,38 +285,49 @@ def win_name(path: str, target: str, links: str, *, wait_s: float = VISIBILITY_W
     Raises:
         LedgerError: the name could be neither made nor read.
     """
-    try:
-        if links == SYMLINK:
-            calls.symlink(target, path)
-            return True
-        # By link(2) where that is possible: a file that a crash left empty would be nobody's name for ever.
-        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
-        return publish_exclusively(path, target.encode(), temporary) or read_name(path, wait_s=wait_s) == target
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            _refuse(path, error)
+    for _ in _looks(wait_s):
         try:
-            holder = read_name(path, wait_s=wait_s if error.errno == errno.EEXIST else 0.0)
+            if links == SYMLINK:
+                calls.symlink(target, path)
+                return True
+            # By link(2) where that is possible: a file that a crash left empty would be nobody's name for ever.
+            temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}")
+            return publish_exclusively(path, target.encode(), temporary) or read_name(path, wait_s=wait_s) == target
+        except OSError as error:
+            failure = error
+        if failure.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            break
+        try:
+            holder = _read_name_once(path)
         except OSError as unreadable:
-            _refuse(path, unreadable)
-        if holder is None:
-            _refuse(path, error)
-        return holder == target
+            raise _refusal(path, unreadable) from unreadable
+        if holder:
+            return holder == target
+        if failure.errno != errno.EEXIST:
+            break
+        # RACE: a name that exists and isn't there may have been taken back (GlusterFS, docs/protocol.md, "Caches"): it
+        # is tried for again at each look, and the filesystem decides again.
+    raise _refusal(path, failure) from failure
 
 
 def read_name(path: str, *, wait_s: float = 0.0) -> str | None:
     """Return what a name points to, or None if it isn't there (after ``wait_s`` seconds of looking again)."""
+    for _ in _looks(wait_s):
+        if holder := _read_name_once(path):
+            return holder
+    return None
+
+
+def _looks(wait_s: float) -> Iterator[None]:
+    """Yield at once, then after each of some pauses, 0.01 s to 2 s, which together take ``wait_s`` or a little more."""
     waited = 0.0
     pause = 0.01
-    while True:
-        holder = _read_name_once(path)
-        if holder:
-            return holder
-        if waited >= wait_s:
-            return None
+    yield
+    while waited < wait_s:
         calls.sleep(pause)
         waited += pause
         pause = min(pause * 2, 2.0)
+        yield
 
 
 def _read_name_once(path: str) -> str | None:
@@ -336,12 +346,12 @@ def _read_name_once(path: str) -> str | None:
         return None
 
 
-def _refuse(path: str, error: OSError) -> NoReturn:
-    raise LedgerError(
+def _refusal(path: str, error: OSError) -> LedgerError:
+    return LedgerError(
         f"{path}: the name could not be made: {error.strerror or error}",
         "Check that the directory exists, is writable and has free space and inodes; then run the command again.",
         path,
-    ) from error
+    )
 
 
 def find_link_kind(directory: str) -> str:

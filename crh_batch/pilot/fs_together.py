@@ -30,6 +30,8 @@ _HEAT_NAMES = 15
 _CHAIN_S = 0.8
 _CHAIN_LINKS = 100
 _REPLACE_S = 0.5
+# On GlusterFS one look in 50 finds a file that is being replaced gone, so two in a row do now and then (seen).
+_LOOKS = 10
 _APPENDED = 5
 _CONTENT_BYTES = 1 << 16
 _POLL_S = 0.002
@@ -153,9 +155,11 @@ class Party:
         if self._place < 2:
             mine, theirs = ("ping", "pong") if self._place == 0 else ("pong", "ping")
             other = self._all[1 - self._place]
-            for way in _WAYS:
-                with contextlib.suppress(FileExistsError):
+            if self._place == 0:
+                # By one: of two that make a directory at once, GlusterFS may tell both that it exists and take it back.
+                for way in _WAYS:
                     os.mkdir(self._path(way))
+            self._meet("ways", other)
             self._put(f"content/{mine}", b"old")
             self._meet("made", other)
             # What is known here from now on is out of date when the other one has made it.
@@ -270,8 +274,8 @@ class Party:
     def _replace(self) -> dict[str, int]:
         """One replaces a file all the time, the others read it all the time; count what a reader sees.
 
-        ``blinks``: it was not there, and at a second look it was. ``stale``: the file that was replaced was still meant
-        (ESTALE). ``missing``: not there at the second look, either. ``partial``: neither the old content nor the new.
+        ``blinks``: it was not there, and at another look it was. ``stale``: the file that was replaced was still meant
+        (ESTALE). ``missing``: not there at any of the looks. ``partial``: neither the old content nor the new.
         """
         if self._place == 0:
             self._put("turned", bytes([1]) * _CONTENT_BYTES)
@@ -291,15 +295,16 @@ class Party:
 
     def _look_at_turned(self) -> str:
         kind = "whole"
-        for again in ("blinks", "missing"):
+        for _ in range(_LOOKS):
             try:
                 content = self._read_once("turned")
                 return kind if len(content) == _CONTENT_BYTES and len(set(content)) == 1 else "partial"
             except _StaleError:
                 return "stale"
             except FileNotFoundError:
-                kind = again
-        return kind
+                kind = "blinks"
+                time.sleep(_POLL_S)
+        return "missing"
 
     def _append(self) -> dict[str, int]:
         """Append to one file in turn, as clients do to submissions.jsonl; count the lines that are there."""

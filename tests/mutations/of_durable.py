@@ -28,8 +28,8 @@ MUTATIONS = (
         "ledger/durable.py",
         (
             (
-                "errno.EROFS, errno.EACCES):\n            _refuse",
-                "errno.EROFS, errno.EACCES, errno.EIO):\n            _refuse",
+                "errno.EROFS, errno.EACCES):\n            break",
+                "errno.EROFS, errno.EACCES, errno.EIO):\n            break",
             ),
         ),
         (
@@ -44,13 +44,13 @@ MUTATIONS = (
         "ledger/durable.py",
         (
             (
-                "            calls.symlink(target, path)\n            return True",
-                "            if os.path.lexists(path):\n"
-                "                return read_name(path) == target\n"
-                "            new = path + random_word()\n"
-                "            calls.symlink(target, new)\n"
-                "            calls.replace(new, path)\n"
-                "            return True",
+                "                calls.symlink(target, path)\n                return True",
+                "                if os.path.lexists(path):\n"
+                "                    return read_name(path) == target\n"
+                "                new = path + random_word()\n"
+                "                calls.symlink(target, new)\n"
+                "                calls.replace(new, path)\n"
+                "                return True",
             ),
         ),
         ("unit/ledger/test_durable_names.py::test_win_name_when_another_comes_at_the_last_moment_then_it_is_lost",),
@@ -62,11 +62,11 @@ MUTATIONS = (
         "ledger/durable.py",
         (
             (
-                "            calls.symlink(target, path)\n            return True",
-                "            new = path + random_word()\n"
-                "            calls.symlink(target, new)\n"
-                "            calls.replace(new, path)\n"
-                "            return True",
+                "                calls.symlink(target, path)\n                return True",
+                "                new = path + random_word()\n"
+                "                calls.symlink(target, new)\n"
+                "                calls.replace(new, path)\n"
+                "                return True",
             ),
         ),
         (
@@ -81,11 +81,29 @@ MUTATIONS = (
         "ledger/durable.py",
         (
             (
-                "wait_s=wait_s if error.errno == errno.EEXIST else 0.0",
-                "wait_s=0.0",
+                "    for _ in _looks(wait_s):\n        try:",
+                "    for _ in _looks(0.0):\n        try:",
             ),
         ),
         ("unit/ledger/test_durable_names.py::test_win_name_when_the_name_exists_but_is_not_visible_yet_then_it_waits",),
+    ),
+    Mutation(
+        "name taken back given up",
+        "A name that exists and then isn't there is tried for again.",
+        "looked for, not tried for",
+        "ledger/durable.py",
+        (
+            (
+                "        if failure.errno != errno.EEXIST:\n            break\n",
+                "        if failure.errno == errno.EEXIST:\n"
+                "            return read_name(path, wait_s=wait_s) == target\n"
+                "        break\n",
+            ),
+        ),
+        (
+            "unit/ledger/test_durable_names.py::"
+            "test_win_name_when_the_name_that_existed_is_taken_back_then_it_is_tried_for_again",
+        ),
     ),
     Mutation(
         "ESTALE believed",

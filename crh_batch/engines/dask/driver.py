@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from distributed.security import Security
 
 from crh_batch.engines.dask.fleet import Fleet
 from crh_batch.engines.dask.left import Left, look_at
+from crh_batch.engines.dask.library_logs import silence_libraries
 from crh_batch.engines.dask.muster import Muster
 from crh_batch.engines.dask.naming import PLUGIN, group_of
 from crh_batch.engines.dask.orders import Orders, Sizing
@@ -117,9 +117,7 @@ class Driver:
             DaskError: workers don't come, or come and do nothing.
             SchedulerError, HostError: workers can't be had.
         """
-        for name in ("distributed", "tornado", "bokeh", "asyncio"):
-            # What they find worth an error is a closed browser or a worker that has gone; errors of ours are raised.
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        silence_libraries()
         security = Security.temporary()
         self._place.write_secrets((security.tls_ca_file, security.tls_worker_cert, security.tls_worker_key))
         add_page(self._story)

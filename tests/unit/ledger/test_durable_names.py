@@ -85,6 +85,24 @@ def test_win_name_when_the_name_exists_but_is_not_visible_yet_then_it_waits(
     assert sleeps == [0.01, 0.02]
 
 
+def test_win_name_when_the_name_that_existed_is_taken_back_then_it_is_tried_for_again(
+    tmp_path: Path, break_call: BreakCall, sleeps: list[float]
+) -> None:
+    """GlusterFS may refuse a name to all who want it at once, and remove what it had begun to make (seen)."""
+    path = tmp_path / "0.claim.001"
+    refused = [errno.EEXIST, errno.EEXIST]
+
+    def symlink(target: str, link: str) -> None:
+        if refused:
+            raise OSError(refused.pop(), "")
+        os.symlink(target, link)
+
+    break_call("symlink", symlink)
+    assert win_name(str(path), OURS, SYMLINK) is True
+    assert os.readlink(path) == OURS
+    assert sleeps == [0.01, 0.02]
+
+
 def test_win_name_when_an_existing_name_never_becomes_visible_then_it_gives_up_after_its_time(
     tmp_path: Path, break_call: BreakCall, sleeps: list[float]
 ) -> None:
