@@ -9,6 +9,7 @@ from crh_batch.engines.base import Started
 from crh_batch.hosts.base import FarHost
 from crh_batch.hosts.transfers import transferring
 from crh_batch.ledger.batch import Batch
+from crh_batch.mirror.gone import check_whole
 from crh_batch.mirror.host import StagedHost
 from crh_batch.mirror.stage import Stage
 from crh_batch.mirror.up import bring_up
@@ -35,6 +36,7 @@ class StagedEngine(ArrayEngine):
         self.scripts(batch.batch_id, requests)
         with transferring(f"sending inputs to {self._place.on}") as transfer:
             bring_up(self._place, self._far, on_bytes=transfer.add, on_total=transfer.expect, say=transfer.tell)
+        check_whole(self._place, self._far)
         return super().start(batch, requests)
 
     def start_other(self, batch: Batch, request: ArrayRequest, other: Other) -> Started:

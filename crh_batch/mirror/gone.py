@@ -1,4 +1,4 @@
-"""Stages that are gone: scratch filesystems are cleaned, and users tidy up."""
+"""Stages that are gone, or of which files are: scratch filesystems are cleaned, and users tidy up."""
 
 from __future__ import annotations
 
@@ -43,3 +43,31 @@ def _is_gone(stage: Stage, far: FarHost) -> bool:
         return list(far.ask("exists", paths=paths)["exists"]) == [False, True]
     except HostError:
         return False
+
+
+def removed_files(stage: Stage, far: FarHost) -> list[str]:
+    """Return which files that every pilot reads aren't there any more; cleaning takes old files, not directories.
+
+    Raises:
+        HostError: the machine can't be reached.
+    """
+    if not stage.has_arrived:
+        return []
+    paths = [stage.there.settings, stage.there.items, stage.there.pilot]
+    there = far.ask("exists", paths=paths)["exists"]
+    return [path for path, exists in zip(paths, there) if not exists]
+
+
+def check_whole(stage: Stage, far: FarHost) -> None:
+    """Refuse to start pilots where they could only fail.
+
+    Raises:
+        HostError: the machine can't be reached, or files of the stage were removed there.
+    """
+    removed = removed_files(stage, far)
+    if removed:
+        raise HostError(
+            f"{far.name}: {removed[0]}: isn't there any more, so no pilot can run there (are old files removed there?)",
+            "Fetch what is finished with crh-batch collect, give up the rest with crh-batch cancel, then submit again.",
+            far.name,
+        )

@@ -156,6 +156,10 @@ WORDS = {
         "Collect what was fetched: crh-batch collect; then run the rest again: crh-batch cancel, or submit --force for "
         "results that are lost",
     ),
+    Kind.STAGE_CLEANED: Words(
+        "lacks files that every pilot reads, so nothing more can run there ({detail})",
+        "Collect what is finished: crh-batch collect; then run the rest again: crh-batch cancel, crh-batch submit",
+    ),
     Kind.NAME_DIFFERS: Words(
         "somebody changed it here or there: {detail}",
         "If what is there is right, remove the file here; it is copied again. Else ask who has changed it there",

@@ -59,6 +59,7 @@ class Kind(Enum):
     # Batches whose pilots run on other filesystems.
     STAGE_UNREADABLE = "stage-unreadable"
     STAGE_GONE = "stage-gone"
+    STAGE_CLEANED = "stage-cleaned"
     NAME_DIFFERS = "name-differs"
     # A tree as a whole.
     HALF_MADE_BATCH = "batch-half-made"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +14,7 @@ from crh_batch.ledger.items import Items
 from crh_batch.ledger.names import Failure, StateName
 from crh_batch.ledger.settings import read_settings
 from crh_batch.mirror.comparing import names_that_differ
+from crh_batch.mirror.gone import removed_files
 from crh_batch.mirror.inputs import archive_path
 from crh_batch.mirror.refresh import for_each
 from crh_batch.mirror.stage import Stage, is_staged, read_stages
@@ -81,6 +83,8 @@ def stages_of(look: Look, errors: Sequence[HostError]) -> list[Finding]:
     stages = read_stages(look.paths)
     gone = {(one.host, one.path) for one in errors if isinstance(one, StageGone)}
     found = [one for stage in stages if (stage.host, stage.top) in gone for one in _gone(look, stage)]
+    unseen = {one.host for one in errors}
+    found += [one for stage in stages if stage.host not in unseen for one in _cleaned(look, stage)]
     return found + [one for stage in stages for one in _files(look, stage)]
 
 
@@ -90,6 +94,17 @@ def _gone(look: Look, stage: Stage) -> Iterator[Finding]:
     if left:
         detail = f"{stage.top} on {stage.on}; {plural(len(left), 'tomodir')} not collected, such as "
         yield Finding(Kind.STAGE_GONE, _place(stage), detail + look.path_of(min(left)))
+
+
+def _cleaned(look: Look, stage: Stage) -> Iterator[Finding]:
+    """Tell of a stage of which files were removed, if anything is still to run there."""
+    if all(look.states[item_id].name is StateName.DONE or _is_over(look, item_id) for item_id in stage.ids):
+        return
+    # What can't be asked any more is only not known.
+    with contextlib.suppress(HostError):
+        if removed := removed_files(stage, reach(stage.host)):
+            names = ", ".join(os.path.basename(path) for path in removed)
+            yield Finding(Kind.STAGE_CLEANED, _place(stage), f"{stage.top} on {stage.on}: {names}")
 
 
 def _is_over(look: Look, item_id: int) -> bool:

@@ -375,7 +375,7 @@ def test_every_kind_of_oddity_is_planted() -> None:
     assert set(WORDS) == set(Kind)
     elsewhere = {"log-gone", "event-without-item", "history-damaged"}
     # tests/unit/mirror/test_verify_mirrors.py
-    elsewhere |= {"stage-unreadable", "stage-gone", "name-differs"}
+    elsewhere |= {"stage-unreadable", "stage-gone", "stage-cleaned", "name-differs"}
     assert {one.kind for one in ODDITIES.values()} | elsewhere == {kind.value for kind in Kind}
     for kind in Kind:
         assert (kind.value in {one.kind for one in ODDITIES.values() if one.mends}) <= bool(WORDS[kind].mended)

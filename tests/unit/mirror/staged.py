@@ -73,6 +73,7 @@ def _make_there(stage: Stage, count: int) -> Batch:
         os.mkdir(directory)
     shutil.copy(stage.here.settings, stage.there.settings)
     shutil.copy(stage.here.items, stage.there.items)
+    Path(stage.there.pilot).touch()
     return Batch(stage.there.directory)
 
 

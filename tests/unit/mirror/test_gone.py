@@ -1,4 +1,4 @@
-"""A stage that somebody removed: nothing begins it anew, and it is known to be gone."""
+"""A stage that somebody removed, or parts of it: nothing begins it anew, and it is known to be gone."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from crh_batch.engines.sending import send, write_script
-from crh_batch.errors import StageGone
+from crh_batch.errors import HostError, StageGone
 from crh_batch.ledger.submissions import read_submissions, record_intent
+from crh_batch.mirror.gone import check_whole
 from crh_batch.mirror.host import StagedHost
 from crh_batch.mirror.refresh import refresh
 from crh_batch.schedulers.known import SCHEDULERS
@@ -39,3 +40,14 @@ def test_refresh_when_only_some_directories_were_left_then_it_is_gone(stage_batc
     os.makedirs(os.path.join(stage.there.directory, "logs"))
     (error,) = refresh(staged.batch)
     assert isinstance(error, StageGone)
+
+
+@pytest.mark.parametrize("name", ["batch.json", "items.jsonl", "pilot.pyz"])
+def test_check_when_a_file_was_removed_then_no_pilot_is_started_there(stage_batch: Make, name: str) -> None:
+    staged = stage_batch(2)
+    stage, far = staged.stages[0], staged.far[0]
+    check_whole(stage, far)
+    os.unlink(os.path.join(stage.there.directory, name))
+    with pytest.raises(HostError, match=f"{name}: isn't there any more"):
+        check_whole(stage, far)
+    assert refresh(staged.batch) == [], "what is there can still be fetched"

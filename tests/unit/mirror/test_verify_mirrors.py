@@ -195,6 +195,15 @@ def test_verify_when_a_stage_is_gone_and_all_is_collected_then_nothing_is_odd(su
     assert odd(staged, deep=True) == {}
 
 
+def test_verify_when_old_files_of_a_stage_were_removed_then_it_is_odd_while_something_is_to_run(survey: Make) -> None:
+    staged = survey(2, parts=2)
+    sent(staged)
+    os.unlink(staged.stages[1].there.items)
+    assert odd(staged) == {Kind.STAGE_CLEANED: "stages/2"}
+    done(staged)
+    assert odd(staged, deep=True) == {}, "what is finished can be fetched"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', None])
 def test_verify_when_stage_json_is_damaged_then_that_is_odd(survey: Make, content: str | None) -> None:
     staged = survey(2)
