@@ -63,6 +63,8 @@ def _print(status: Status, *, with_all: bool) -> None:
     click.echo(f"batch {batch.batch_id}  {shown(batch.paths.root)}  {plural(status.total, 'tomodir')}")
     if status.clusters:
         click.echo(", ".join(_part(one) for one in status.clusters))
+    elif hosts := sorted({one.host for one in read_submissions(batch.paths) if one.host}):
+        click.echo(f"jobs on {', '.join(shown(host) for host in hosts)}")
     rows = [
         [name.value, str(status.counts[name]), _remark(status, name)] for name in STATE_ORDER if status.counts[name]
     ]

@@ -5,15 +5,14 @@ No password, passphrase or answer is kept: each is asked for when it is needed, 
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Sequence
 
 import paramiko
 
 from crh_batch.errors import HostError
 from crh_batch.hosts.base import Asker
+from crh_batch.hosts.ssh_identities import identities
 from crh_batch.hosts.ssh_options import SshOptions
 
 # A person looks for a second factor meanwhile.
@@ -54,7 +53,7 @@ def _next_step(
 ) -> list[str] | None:
     """Take one step; return what the server wants then (nothing more if that was all), None if no step helped."""
     if "publickey" in allowed:
-        with contextlib.closing(_keys(options, ask, tried)) as keys:
+        with contextlib.closing(identities(options, ask, tried)) as keys:
             for key, name in keys:
                 with contextlib.suppress(paramiko.BadAuthenticationType, paramiko.AuthenticationException):
                     return list(transport.auth_publickey(options.user, key))
@@ -77,88 +76,6 @@ def _next_step(
 def _check_alive(transport: paramiko.Transport) -> None:
     if not transport.is_active():
         raise EOFError("the server closed the connection after too many tries")
-
-
-def _keys(options: SshOptions, ask: Asker, tried: list[str]) -> Generator[tuple[paramiko.PKey, str]]:
-    """Give keys one after another: of the agent those that are named as identities first, then files."""
-    named = {public for path in options.identities if (public := _public_part(path))}
-    seen = set()
-    with _agent_keys(options) as agent_keys:
-        for key in sorted(agent_keys, key=lambda key: key.asbytes() not in named):
-            if key.asbytes() in named or not options.identities_only:
-                seen.add(key.asbytes())
-                yield key, f"{key.get_name()} of the agent"
-    for path in options.identities:
-        if _public_part(path) in seen:
-            continue
-        loaded = _load(path, options, ask, tried)
-        if loaded is not None:
-            yield loaded, path
-
-
-@contextlib.contextmanager
-def _agent_keys(options: SshOptions) -> Iterator[Sequence[paramiko.PKey]]:
-    """Give the agent's keys, as long as it may be asked to sign with them; none if there is no agent."""
-    agent = None
-    if options.agent:
-        with contextlib.suppress(paramiko.SSHException, OSError):
-            agent = paramiko.Agent()
-    try:
-        yield agent.get_keys() if agent is not None else ()
-    finally:
-        if agent is not None:
-            agent.close()
-
-
-def _public_part(path: str) -> bytes:
-    """Return what lies in the public half of a key file; empty if there is none."""
-    with contextlib.suppress(OSError, ValueError, IndexError), open(path + ".pub", encoding="ascii") as stream:
-        return base64.b64decode(stream.read().split()[1])
-    return b""
-
-
-def _load(path: str, options: SshOptions, ask: Asker, tried: list[str]) -> paramiko.PKey | None:
-    for attempt in range(3):
-        passphrase = ask(f"Passphrase for {path}: ", secret=True) if attempt else None
-        if attempt and passphrase is None:
-            tried.append(f"{path} (needs its passphrase, and there is no terminal: use an agent)")
-            return None
-        try:
-            key = _read_key(path, passphrase)
-        except paramiko.PasswordRequiredException:
-            continue
-        except (ValueError, TypeError, paramiko.SSHException, OSError) as error:
-            # With a passphrase: a wrong one. Without: what paramiko and cryptography say of an encrypted key depends on
-            # their versions and on the key's format.
-            if attempt or any(word in str(error).lower() for word in ("passphrase", "password", "encrypted")):
-                continue
-            tried.append(f"{path} ({error})")
-            return None
-        certificate = path + "-cert.pub"
-        if os.path.exists(certificate):
-            with contextlib.suppress(ValueError, paramiko.SSHException):
-                key.load_certificate(certificate)
-        return key
-    tried.append(f"{path} (wrong passphrase)")
-    return None
-
-
-def _read_key(path: str, passphrase: str | None) -> paramiko.PKey:
-    """Return a private key of whichever type; PKey.from_path of paramiko 5.0 takes no passphrase that is text.
-
-    Raises:
-        PasswordRequiredException: it is encrypted.
-        ValueError, TypeError, paramiko.SSHException, OSError: it can't be read, or the passphrase is wrong.
-    """
-    why: Exception = paramiko.SSHException("no key of a type that is known")
-    for kind in (paramiko.Ed25519Key, paramiko.ECDSAKey, paramiko.RSAKey):
-        try:
-            return kind.from_private_key_file(path, passphrase)
-        except paramiko.PasswordRequiredException:
-            raise
-        except (ValueError, TypeError, paramiko.SSHException) as error:
-            why = error
-    raise why
 
 
 def _answer(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import os
+import shlex
 from collections.abc import Sequence
 
 import paramiko
@@ -20,18 +22,19 @@ def plain_type(algorithm: str) -> str:
 
 def known_keys(options: SshOptions) -> list[paramiko.PKey]:
     """Return the keys that known_hosts has of a host."""
-    found: list[paramiko.PKey] = []
-    for file in options.known_hosts:
-        keys = paramiko.HostKeys()
-        for line in _lines(file):
-            # Lines that paramiko doesn't know (@revoked, @cert-authority) or can't read say nothing of this host.
-            with contextlib.suppress(paramiko.SSHException, ValueError, IndexError):
-                entry = None if line.startswith("@") else paramiko.hostkeys.HostKeyEntry.from_line(line)
-                if entry is not None and entry.key is not None:
-                    for name in entry.hostnames:
-                        keys.add(name, entry.key.get_name(), entry.key)
-        found += list((keys.lookup(options.key_name) or {}).values())
-    return found
+    return [key for file in options.known_hosts for key in _keys_in(file, options.key_name)]
+
+
+def _keys_in(file: str, name: str) -> list[paramiko.PKey]:
+    keys = paramiko.HostKeys()
+    for line in _lines(file):
+        # Lines that paramiko doesn't know (@revoked, @cert-authority) or can't read say nothing of this host.
+        with contextlib.suppress(paramiko.SSHException, ValueError, IndexError):
+            entry = None if line.startswith("@") else paramiko.hostkeys.HostKeyEntry.from_line(line)
+            if entry is not None and entry.key is not None:
+                for known_as in entry.hostnames:
+                    keys.add(known_as, entry.key.get_name(), entry.key)
+    return list((keys.lookup(name) or {}).values())
 
 
 def fingerprint(key: paramiko.PKey) -> str:
@@ -59,14 +62,28 @@ def check_key(options: SshOptions, key: paramiko.PKey, known: Sequence[paramiko.
         raise HostError(
             f"{options.name}: its host key is another than the known one: {fingerprint(key)} instead of {kept}",
             "Somebody may be listening in. Ask the cluster's administrators; if the key was changed: "
-            f"`ssh-keygen -R '{options.key_name}'`, then `ssh {options.name}` once.",
+            f"`ssh-keygen -R '{options.key_name}'{_where(options)}`, then `ssh {options.name}` once.",
             options.name,
         )
+    # Where ssh goes by certificates of hosts, which paramiko doesn't know, it would not remember the key by itself.
+    plain = f"-o HostKeyAlgorithms={key.get_name()} " if _has_authority(options) else ""
     raise HostError(
         f"{options.name}: its host key is not known: {fingerprint(key)}",
-        f"Compare it with what the cluster's administrators publish, then accept it: `ssh {options.name}` once.",
+        f"Compare it with what the cluster's administrators publish, then accept it: `ssh {plain}{options.name}` once.",
         options.name,
     )
+
+
+def _where(options: SshOptions) -> str:
+    """Return the option that names the file a key is in, where ssh-keygen would not look by itself."""
+    holding = [file for file in options.known_hosts if _keys_in(file, options.key_name)]
+    if not holding or holding[0] == os.path.expanduser("~/.ssh/known_hosts"):
+        return ""
+    return f" -f {shlex.quote(holding[0])}"
+
+
+def _has_authority(options: SshOptions) -> bool:
+    return any(line.startswith("@cert-authority") for file in options.known_hosts for line in _lines(file))
 
 
 def _revoked(options: SshOptions) -> set[bytes]:

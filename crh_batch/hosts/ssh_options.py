@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from crh_batch.errors import HostError
 
 USER_CONFIG = "~/.ssh/config"
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
+# What can be neither a name, an address nor a Host of a configuration: a leading dash, blanks, quotes, slashes.
+_HOST = re.compile(r"(?!-)[^\s'\"`$\\/;&<>|(){}]+")
 _DEFAULT_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 _DEFAULT_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2", "/etc/ssh/ssh_known_hosts")
 
@@ -28,6 +31,8 @@ class SshOptions:
         identities: private keys to try, without those that don't exist.
         is_identity_given: whether the user named identities; then a missing one is worth a word.
         identities_only: whether the agent's other keys are left alone.
+        certificates: files of certificates, of whichever identity, beside those that lie next to one.
+        agent: the socket of the agent; empty for none.
         jumps: hosts to go through, the first one first.
         proxy_command: a program whose input and output are the connection; empty for none.
         keepalive_s: seconds between signs of life.
@@ -42,7 +47,8 @@ class SshOptions:
     identities: tuple[str, ...] = ()
     missing_identities: tuple[str, ...] = ()
     identities_only: bool = False
-    agent: bool = True
+    certificates: tuple[str, ...] = ()
+    agent: str = ""
     known_hosts: tuple[str, ...] = ()
     jumps: tuple[str, ...] = ()
     proxy_command: str = ""
@@ -86,7 +92,9 @@ def read_options(name: str, *, config_file: str = "") -> SshOptions:
         identities=tuple(path for path in identities if os.path.exists(path)),
         missing_identities=tuple(path for path in wanted if not os.path.exists(path)),
         identities_only=found.get("identitiesonly") == "yes",
-        agent=found.get("identityagent") != "none",
+        # Of several paramiko gives the first.
+        certificates=tuple(_paths([found["certificatefile"]] if "certificatefile" in found else [])),
+        agent=_agent_socket(str(found.get("identityagent", "SSH_AUTH_SOCK"))),
         known_hosts=tuple(os.path.expanduser(path) for path in known_hosts or _DEFAULT_KNOWN_HOSTS),
         jumps=() if jump == "none" else tuple(one.strip() for one in jump.split(",")),
         proxy_command="" if command == "none" or jump != "none" else command,
@@ -103,7 +111,7 @@ def _split_port(name: str, place: str) -> tuple[str, int]:
         place, _, port = place.partition(":")
     else:
         port = ""
-    if not place or (port and not port.isdecimal()):
+    if not _HOST.fullmatch(place) or (port and not port.isdecimal()):
         raise HostError(f"{name}: not a host", "Write NAME, USER@NAME or USER@NAME:PORT.", name)
     return place, int(port or 0)
 
@@ -152,6 +160,15 @@ def _without_includes(text: str, directory: str, depth: int = 0) -> str:
         else:
             lines.append(line)
     return "\n".join(lines)
+
+
+def _agent_socket(said: str) -> str:
+    """Return where the agent listens (ssh_config(5), "IdentityAgent")."""
+    if said == "none":
+        return ""
+    if said == "SSH_AUTH_SOCK" or said.startswith("$"):
+        return os.environ.get(said.lstrip("$").strip("{}"), "")
+    return os.path.expanduser(said.strip('"'))
 
 
 def _paths(found: Any) -> list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
+import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import paramiko
@@ -25,7 +29,9 @@ from crh_batch.errors import ConnectionLost, HostError
 from crh_batch.hosts import reach
 from crh_batch.hosts.base import Asker
 from crh_batch.hosts.ssh import SshHost
+from crh_batch.hosts.ssh_identities import identities
 from crh_batch.hosts.ssh_login import nobody
+from crh_batch.hosts.ssh_options import read_options
 
 PASSPHRASE = "correct horse battery staple"
 PASSWORD = "Tr0ub4dor&3"
@@ -114,25 +120,131 @@ def test_login_when_nobody_knows_the_passphrase_then_an_agent_is_named(server: S
     assert "wrong passphrase" in refused(client, ask=Answers("a", "b", "c")).message
 
 
+@contextlib.contextmanager
+def agent_with(key: Path, socket: Path) -> Iterator[None]:
+    """Run an agent that has been given a key, with its passphrase."""
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists, 60, "the agent listens")
+        giving = socket.with_name("askpass")
+        giving.write_text(f"#!/bin/sh\necho {shlex.quote(PASSPHRASE)}\n")
+        giving.chmod(0o700)
+        environment = {"PATH": os.environ["PATH"], "SSH_AUTH_SOCK": str(socket), "SSH_ASKPASS": str(giving)}
+        add_key = ["ssh-add", "-q", str(key)]
+        subprocess.run(add_key, env={**environment, "SSH_ASKPASS_REQUIRE": "force"}, check=True)
+        yield
+    finally:
+        agent.terminate()
+        agent.wait()
+
+
 def test_login_when_an_agent_has_the_key_then_nothing_is_asked(
     server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = make_client(tmp_path / "c", server, passphrase=PASSPHRASE)
-    socket = tmp_path / "a"
-    agent = subprocess.Popen(["ssh-agent", "-D", "-a", socket], stdout=subprocess.DEVNULL)
-    try:
-        wait_until(socket.exists, 60, "the agent listens")
-        giving = tmp_path / "askpass"
-        giving.write_text(f"#!/bin/sh\necho {shlex.quote(PASSPHRASE)}\n")
-        giving.chmod(0o700)
-        environment = {"PATH": os.environ["PATH"], "SSH_AUTH_SOCK": str(socket), "SSH_ASKPASS": str(giving)}
-        add_key = ["ssh-add", "-q", str(client.directory / "id")]
-        subprocess.run(add_key, env={**environment, "SSH_ASKPASS_REQUIRE": "force"}, check=True)
-        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+    with agent_with(client.directory / "id", tmp_path / "a"):
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "a"))
         assert greet(client) == "hello $HOME\n"
-    finally:
-        agent.terminate()
-        agent.wait()
+
+
+@pytest.mark.parametrize("said", ["{socket}", "$MINE", "none"])
+def test_login_when_the_configuration_names_an_agent_then_that_is_asked(
+    server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    client = make_client(tmp_path / "c", server, passphrase=PASSPHRASE)
+    socket = tmp_path / "a"
+    add(client, f"Host *\n  IdentityAgent {said.format(socket=socket)}\n")
+    with agent_with(client.directory / "id", socket):
+        monkeypatch.setenv("MINE", str(socket))
+        if said == "none":
+            monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+            assert "needs its passphrase" in refused(client).message
+        else:
+            assert greet(client) == "hello $HOME\n"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A key that signs those of users."""
+    path = tmp_path_factory.mktemp("authority") / "ca"
+    make_key(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trusting(tmp_path_factory: pytest.TempPathFactory, authority: Path) -> Iterator[SshServer]:
+    """A server that knows no keys, only who signs them, as sites with short-lived certificates have it."""
+    need_ssh()
+    server = SshServer(tmp_path_factory.mktemp("sshd") / "trusting", lines=f"TrustedUserCAKeys {authority}.pub")
+    server.start()
+    yield server
+    server.close()
+
+
+def sign(authority: Path, key: Path, *, valid: str = "+1h") -> None:
+    """Make a certificate beside a key."""
+    who = ["-I", "me", "-n", getpass.getuser(), "-V", valid]
+    subprocess.run(["ssh-keygen", "-q", "-s", authority, *who, f"{key}.pub"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
+@pytest.mark.parametrize(
+    "way", ["beside the key", "named", "agent has both", "agent has the key", "agent has it alone"]
+)
+def test_login_when_only_a_certificate_is_let_in_then_it_is_found(
+    trusting: SshServer, authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, way: str
+) -> None:
+    client = make_client(tmp_path / "c", trusting)
+    trusting.authorized.write_text("")
+    key = client.directory / "id"
+    for old in (key, key.with_suffix(".pub")):
+        old.unlink()
+    passphrase = PASSPHRASE if way.startswith("agent") else ""
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "", "-f", key], check=True)
+    assert "was not let in" in refused(client, ask=Answers(PASSPHRASE)).message
+    sign(authority, key)
+    certificate, away = client.directory / "id-cert.pub", client.directory / "elsewhere"
+    if way == "named":
+        add(client, f"Host *\n  CertificateFile {certificate.rename(away)}\n")
+    if not passphrase:
+        assert greet(client) == "hello $HOME\n"
+        return
+    if way == "agent has the key":
+        certificate.rename(away)
+    with agent_with(key, tmp_path / "a"):
+        if way == "agent has it":
+            plain = shutil.copy(f"{key}.pub", tmp_path / "plain.pub")
+            environment = {**os.environ, "SSH_AUTH_SOCK": str(tmp_path / "a")}
+            subprocess.run(["ssh-add", "-q", "-d", plain], env=environment, check=True)
+        away.rename(certificate) if away.exists() else certificate.unlink()
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "a"))
+        assert greet(client) == "hello $HOME\n"
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
+def test_login_when_a_key_has_a_comment_of_any_length_then_it_is_read(tmp_path: Path, kind: str) -> None:
+    """paramiko by itself refuses those whose length makes padding unnecessary."""
+    options = read_options("nowhere")
+    for length in range(8):
+        path = tmp_path / f"key{length}"
+        ask = Answers(PASSPHRASE) if length % 2 else nobody
+        secret = PASSPHRASE if length % 2 else ""
+        argv = ["ssh-keygen", "-q", "-t", kind, "-N", secret, "-C", "c" * length, "-f", str(path)]
+        subprocess.run(argv, check=True)
+        tried: list[str] = []
+        ((key, _),) = identities(replace(options, identities=(str(path),)), ask, tried)
+        assert key.get_base64() == path.with_suffix(".pub").read_text().split()[1], tried
+
+
+def test_login_when_a_certificate_has_run_out_or_is_another_s_then_the_key_alone_is_tried(
+    server: SshServer, authority: Path, tmp_path: Path
+) -> None:
+    client, other = make_client(tmp_path / "c", server), make_client(tmp_path / "d", server)
+    sign(authority, client.directory / "id", valid="20200101:20200102")
+    assert greet(client) == "hello $HOME\n"
+    sign(authority, other.directory / "id")
+    (other.directory / "id-cert.pub").rename(client.directory / "id-cert.pub")
+    assert greet(client) == "hello $HOME\n"
 
 
 @pytest.mark.parametrize("way", ["ProxyJump jump", "ProxyCommand ssh -F {config} -W %h:%p jump"])
@@ -286,7 +398,22 @@ def test_host_key_when_it_has_changed_then_both_are_shown_and_it_is_refused(
     error = refused(client)
     assert "another than the known one" in error.message
     assert error.message.count("SHA256:") == 2
-    assert f"ssh-keygen -R '[127.0.0.1]:{server.port}'" in error.next_step
+    assert f"ssh-keygen -R '[127.0.0.1]:{server.port}' -f {client.directory}/known_hosts`" in error.next_step
+
+
+def test_host_key_when_ssh_goes_by_an_authority_then_it_says_how_to_know_the_key(
+    server: SshServer, authority: Path, tmp_path: Path
+) -> None:
+    client = make_client(tmp_path / "c", server)
+    known_hosts = client.directory / "known_hosts"
+    known_hosts.write_text(f"@cert-authority * {authority.with_suffix('.pub').read_text()}")
+    said = refused(client).next_step
+    command = re.search("`(ssh .*)`", said)
+    assert command
+    argv = shlex.split(command[1])
+    options = ["-F", str(client.config), "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=accept-new"]
+    subprocess.run([argv[0], *options, *argv[1:], "true"], check=True)
+    assert greet(client) == "hello $HOME\n"
 
 
 def test_host_key_when_it_was_revoked_then_it_is_refused(server: SshServer, tmp_path: Path) -> None:

@@ -88,6 +88,9 @@ def test_results_are_those_of_one_machine_byte_for_byte(
     assert scripts and str(laptop.here) not in scripts
     assert {one.host for one in read_submissions(batch.paths)} == {"levante"}
     assert way == "mounted" or not any(laptop.real.name in str(path) for path in login.stages.rglob("*"))
+    assert {"mounted": "jobs on levante", "staged": "on cluster: 4 tomodirs"}[way] in laptop.crh(
+        "status", cwd=survey
+    ).out
     laptop.crh("wait", cwd=survey)
     laptop.crh("collect", cwd=survey)
     assert tree_sums(survey, skip=NOT_RESULTS) == expected
