@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports --no-cache
 
 unit: $(VENV)/.installed-dev programs
-	$(PYTEST) tests/unit --numprocesses 2
+	$(PYTEST) tests/unit $(SIDE_BY_SIDE)
 
 real: $(VENV)/.installed-dev programs schedulers
 	$(PYTEST) tests/real -m "not bed and not long" $(SIDE_BY_SIDE)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from crh_batch.cli.common import talk
-from crh_batch.errors import HostError
+from crh_batch.errors import HostError, StageGone
 from crh_batch.hosts.transfers import transferring
 from crh_batch.ledger.batch import Batch
 from crh_batch.ledger.names import StateName, states
@@ -16,6 +16,7 @@ from crh_batch.mirror.refresh import known_since, refresh
 from crh_batch.mirror.stage import is_staged
 
 _TOLD = "crh_batch.told"
+_GONE = "crh_batch.gone"
 
 
 def see(batch: Batch) -> None:
@@ -42,6 +43,7 @@ def see_with_results(batch: Batch) -> list[HostError]:
 
 def say_silent(batch: Batch, errors: Sequence[HostError]) -> None:
     """Say which clusters can't be reached, and how old what is shown of them is; once in a command."""
+    _gone_hosts(batch).update(error.host for error in errors if isinstance(error, StageGone))
     said = [str(error) for error in errors]
     if _was_told(batch, said):
         return
@@ -51,6 +53,19 @@ def say_silent(batch: Batch, errors: Sequence[HostError]) -> None:
         since = known_since(batch)
         when = time.strftime("at %Y-%m-%d %H:%M:%S", time.localtime(since)) if since else "when it was submitted"
         talk(f"batch {batch.batch_id}: this is what was known {when}")
+
+
+def is_known_gone(batch: Batch, host: str) -> bool:
+    """Return whether this command has found, and said, that a batch's stage on a machine is gone."""
+    return host in _gone_hosts(batch)
+
+
+def _gone_hosts(batch: Batch) -> set[str]:
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return set()
+    gone: dict[str, set[str]] = context.meta.setdefault(_GONE, {})
+    return gone.setdefault(batch.paths.directory, set())
 
 
 def _was_told(batch: Batch, said: list[str]) -> bool:

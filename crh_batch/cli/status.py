@@ -6,6 +6,7 @@ import click
 
 from crh_batch.cli.common import batch_argument, json_option, print_json, talk
 from crh_batch.cli.finish import show_failed, talk_held, talk_stuck, talk_unfit
+from crh_batch.cli.seeing import is_known_gone
 from crh_batch.cli.targets import find_one_target, group_option
 from crh_batch.engines.base import plural
 from crh_batch.engines.living import look
@@ -135,7 +136,11 @@ def _say_without_pilots(status: Status) -> bool:
         if not served:
             talk("no pilot of this batch lives: crh-batch submit starts some")
         return not served
-    without = [one for one in status.clusters if one.left and one.stage not in served]
+    without = [
+        one
+        for one in status.clusters
+        if one.left and one.stage not in served and not is_known_gone(status.batch, one.host)
+    ]
     for one in without:
         many = f"{one.left} {'tomodirs are' if one.left > 1 else 'tomodir is'}"
         talk(

@@ -226,6 +226,16 @@ def test_log_when_the_stage_is_gone_then_it_says_so(run: Run, net: Net, survey: 
     assert "isn't there any more" in said.err and "Traceback" not in said.err
 
 
+def test_status_when_a_stage_is_gone_then_it_doesn_t_say_to_start_pilots_there(
+    run: Run, net: Net, survey: Callable[..., Staged]
+) -> None:
+    staged = survey(2, parts=2)
+    shutil.rmtree(staged.stages[0].top)
+    said = run("status", cwd=here(staged)).err
+    assert "crh-batch cancel, then submit again" in said
+    assert "--on far1 submit" not in said and "--on far2 submit" in said
+
+
 def test_wait_when_nobody_is_left_then_the_ends_of_logs_are_brought(
     run: Run, net: Net, survey: Callable[..., Staged], monkeypatch: pytest.MonkeyPatch
 ) -> None:
