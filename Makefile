@@ -8,8 +8,8 @@ PYTHON ?=
 DEMO := demo-survey-$(shell date +%Y%m%d-%H%M%S)
 JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest
-# Tests of schedulers and of killed processes wait more than they work, so there are more of them at a time than cores.
-WORKERS ?= 3
+# Tests of schedulers and of killed processes wait more than they work, so there are twice as many of them at a time as CI has cores.
+WORKERS ?= 4
 SIDE_BY_SIDE := --numprocesses $(WORKERS) --dist worksteal
 
 .PHONY: demo test check lint unit real bed long faults real-and-faults benchmark clean
