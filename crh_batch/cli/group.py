@@ -11,7 +11,8 @@ from typing import NoReturn
 import click
 
 import crh_batch
-from crh_batch.cli.over_ssh import check_use, on_option, set_up, tear_down
+from crh_batch.cli.connections import set_up, tear_down
+from crh_batch.cli.over_ssh import check_use, on_option
 from crh_batch.errors import CrhBatchError
 from crh_batch.ledger.trust import trust_groups
 

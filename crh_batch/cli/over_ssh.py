@@ -1,28 +1,19 @@
-"""The options --on and --share, and what commands need to work on clusters behind SSH."""
+"""The options --on and --share, and what they choose."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
 
 from crh_batch.errors import UsageError
-from crh_batch.hosts import transfers
-from crh_batch.hosts.transfers import Transfer
-from crh_batch.ledger.arbiter import arbitrate
-from crh_batch.ledger.paths import BatchPaths
-from crh_batch.mirror.stage import is_staged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from crh_batch.engines.base import Engine
     from crh_batch.engines.place import Place
-    from crh_batch.ledger.arbiter import Arbiter
     from crh_batch.profile import Profile
 
 HERE = "here"
@@ -87,98 +78,6 @@ def refuse_share() -> None:
         raise UsageError(
             f"--share {_said(_SHARE)}: neither --on nor a profile names clusters", "Name them: --on levante,mistral."
         )
-
-
-def set_up() -> None:
-    """Tell the parts below how to ask this user, how to show transfers, and who decides about names elsewhere."""
-    from crh_batch.hosts.mounted import stay_here
-    from crh_batch.hosts.reach import ask_with
-
-    ask_with(_ask)
-    transfers.show_with(_shown)
-    arbitrate(_arbiter)
-    stay_here(_said(_ON) == HERE)
-
-
-def tear_down() -> None:
-    """End the connections."""
-    if "crh_batch.hosts.reach" in sys.modules:
-        from crh_batch.hosts.reach import close_all
-
-        close_all()
-
-
-def _arbiter(paths: BatchPaths) -> Arbiter | None:
-    if not is_staged(paths):
-        return None
-    # Imported when needed: SSH takes its time to load, and most batches have no use for it.
-    from crh_batch.mirror.arbiter import find_arbiter
-
-    return find_arbiter(paths)
-
-
-def _ask(prompt: str, *, secret: bool) -> str | None:
-    """Ask the user; None where nobody is there to answer."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    return str(click.prompt(prompt, hide_input=secret, default="", show_default=False, prompt_suffix="", err=True))
-
-
-@contextmanager
-def _shown(what: str) -> Iterator[Transfer]:
-    """Show a transfer's bytes, rate and time left; only on a terminal."""
-    if not sys.stderr.isatty():
-        yield _Silent()
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    from crh_batch.report.table import console
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        yield _Bar(progress, what)
-
-
-class _Telling:
-    def tell(self, text: str) -> None:
-        """See Transfer."""
-        # Imported when needed: it imports this module.
-        from crh_batch.cli.common import talk
-
-        talk(text)
-
-
-class _Silent(_Telling):
-    def expect(self, total: int) -> None:
-        """See Transfer."""
-
-    def add(self, count: int) -> None:
-        """See Transfer."""
-
-
-class _Bar(_Telling):
-    def __init__(self, progress: object, what: str) -> None:
-        from rich.progress import Progress
-
-        assert isinstance(progress, Progress)
-        self._progress = progress
-        self._total = 0
-        self._task = progress.add_task(what, total=None)
-
-    def expect(self, total: int) -> None:
-        """See Transfer."""
-        self._total += total
-        self._progress.update(self._task, total=self._total)
-
-    def add(self, count: int) -> None:
-        """See Transfer."""
-        self._progress.update(self._task, advance=count)
 
 
 # ---- which cluster
