@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +18,13 @@ from crh_batch.ledger.paths import BatchPaths
 from crh_batch.mirror.stage import is_staged
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from crh_batch.ledger.arbiter import Arbiter
+
+
+# The bars of transfers that are on the terminal now.
+_drawn: list[Progress] = []
 
 
 def set_up() -> None:
@@ -53,7 +59,26 @@ def _ask(prompt: str, *, secret: bool) -> str | None:
     """Ask the user; None where nobody is there to answer."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    return str(click.prompt(prompt, hide_input=secret, default="", show_default=False, prompt_suffix="", err=True))
+    from crh_batch.report.table import shown
+
+    # A server words its questions as it likes; what steers a terminal is not among what it may say.
+    plain = "\n".join(shown(line) for line in prompt.splitlines())
+    with _bare_terminal():
+        return str(click.prompt(plain, hide_input=secret, default="", show_default=False, prompt_suffix="", err=True))
+
+
+@contextmanager
+def _bare_terminal() -> Iterator[None]:
+    """Take away what is drawn over and over, and what keeps back lines that don't end: a question would not be seen."""
+    drawn = list(_drawn)
+    for progress in drawn:
+        progress.stop()
+    try:
+        with redirect_stderr(sys.__stderr__):
+            yield
+    finally:
+        for progress in drawn:
+            progress.start()
 
 
 @contextmanager
@@ -74,7 +99,11 @@ def _shown(what: str) -> Iterator[Transfer]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        yield _Bar(progress, what)
+        _drawn.append(progress)
+        try:
+            yield _Bar(progress, what)
+        finally:
+            _drawn.remove(progress)
 
 
 class _Telling:

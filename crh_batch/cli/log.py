@@ -10,14 +10,19 @@ from crh_batch.cli.targets import find_tomodir
 from crh_batch.errors import LedgerError
 from crh_batch.report.outputs import read_outputs
 from crh_batch.report.states import status_of
+from crh_batch.report.table import shown
 
 # CRMod prints its progress into one line, over and over.
 _LONGEST_LINE = 400
 
 
 def _cut(line: str) -> str:
-    """Return a line with its middle left out if it is very long; of what a terminal overwrites, the last is shown."""
+    """Return a line with its middle left out if it is very long; of what a terminal overwrites, the last is shown.
+
+    What else would steer a terminal is shown as text: it comes from another machine, or out of somebody's data.
+    """
     last = line.rstrip("\r").rpartition("\r")[2]
+    last = "\t".join(shown(part) for part in last.split("\t"))
     if len(last) <= _LONGEST_LINE:
         return last
     half = _LONGEST_LINE // 2

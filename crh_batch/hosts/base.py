@@ -144,3 +144,7 @@ class FarHost(Commands, Protocol):
     def close(self) -> None:
         """End the connection; the next request makes a new one."""
         ...
+
+    def abandon(self) -> None:
+        """End the connection at once, whichever thread is using it, and make no other."""
+        ...

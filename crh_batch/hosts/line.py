@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Protocol
 from crh_batch.hosts.base import OnBytes
 from crh_batch.hosts.other_end import program
 from crh_batch.ledger.durable import random_word
+from crh_batch.ledger.reading import parse_json, whole_number
 
 _SIGN_OF_LIFE_S = 10.0
 _START_S = 60.0
@@ -18,6 +19,8 @@ _AHEAD = 16
 _LEAST_AHEAD = 1 << 16
 _MOST_AHEAD = 4 << 20
 _MOST_STARTING_BYTES = 1 << 20
+# Answers are a few MB; what a scheduler says of a hundred thousand jobs is some ten.
+_MOST_ANSWER_BYTES = 256 << 20
 
 
 class LineBroken(Exception):
@@ -150,15 +153,17 @@ class Conversation:
                 sent += len(block)
                 went(len(block))
             elif "at" in answer:
-                arrived = int(answer["at"])
+                arrived = _count(answer["at"], arrived + 1, sent)
             else:
                 return answer
 
     def receive_file(self, request: Mapping[str, Any], came: Callable[[bytes], None]) -> dict[str, Any]:
-        """Send a request whose answer is bytes of a file; return what was said after them."""
+        """Send a request whose answer is at most ``length`` bytes of a file; return what was said after them."""
         self._say(request)
+        missing = int(request["length"])
         while "bytes" in (answer := self._read_answer()):
-            left = int(answer["bytes"])
+            left = _count(answer["bytes"], 1, missing)
+            missing -= left
             while left:
                 if not self._unread:
                     self._read_more(self._silence_s)
@@ -197,6 +202,8 @@ class Conversation:
             if left <= 0:
                 raise LineBroken("no answer in time")
             self._read_more(min(silence_s, left))
+            if len(self._unread) > _MOST_ANSWER_BYTES:
+                raise LineBroken("the other end says more than any answer holds")
         return self._cut(end)
 
     def _cut(self, end: int) -> bytes:
@@ -212,9 +219,16 @@ class Conversation:
         self._unread += received
 
 
+def _count(value: Any, least: int, most: int) -> int:
+    try:
+        return whole_number(value, least, most)
+    except ValueError as error:
+        raise LineBroken("the other end counts wrongly") from error
+
+
 def _parsed(text: bytes) -> dict[str, Any]:
     try:
-        answer = json.loads(text)
+        answer = parse_json(text)
         if not isinstance(answer, dict):
             raise ValueError("no answer")
         return answer

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from crh_batch.errors import ConnectionLost, HostError
 from crh_batch.hosts.base import Completed, OnBytes
 from crh_batch.hosts.digests import digest_here
+from crh_batch.hosts.expected import checked, is_refusal, understood
 from crh_batch.hosts.line import Conversation, Line, LineBroken, NotStarted
 from crh_batch.hosts.remote_side import REPEATABLE
 from crh_batch.ledger.durable import sync, write_all
@@ -41,6 +42,7 @@ class LineHost:
         self.name = name
         self._silence_s = silence_s
         self._conversation: Conversation | None = None
+        self._is_abandoned = False
         self._lock = threading.RLock()
         self._has: dict[str, bool] = {}
         self._facts: Mapping[str, str] = {}
@@ -84,13 +86,19 @@ class LineHost:
         """
         with self._lock:
             self._try_line()
-            answer = self._answer({"do": "run", "argv": list(argv), "timeout_s": timeout_s}, timeout_s + 30)
+            request = {"do": "run", "argv": list(argv), "timeout_s": timeout_s}
+            answer = self._answer(request, timeout_s + 30)
         if "error" in answer:
             raise HostError(
                 f"{self.name}: {argv[0]}: can't be started there: {answer['error']}",
                 "Is it on PATH there? What modules it needs must be loaded at login (~/.bash_profile there).",
                 self.name,
             )
+        try:
+            understood(self.name, request, answer)
+        except HostError as error:
+            # It may have run all the same.
+            raise ConnectionLost(error.message, error.next_step, self.name) from error
         return Completed(tuple(argv), answer["status"], answer["stdout"], answer["stderr"])
 
     def ask(self, do: str, *, timeout_s: float = 60.0, **what: Any) -> dict[str, Any]:
@@ -107,8 +115,10 @@ class LineHost:
         """
         request = {**what, "do": do}
         if do not in REPEATABLE:
-            return self._checked(self._answer(request, timeout_s))
-        return self._checked(self._twice(lambda: self._answer(request, timeout_s)))
+            answer = self._answer(request, timeout_s)
+        else:
+            answer = self._twice(lambda: self._answer(request, timeout_s))
+        return understood(self.name, request, checked(self.name, answer))
 
     # ---- files
 
@@ -161,7 +171,7 @@ class LineHost:
             if "error" in answer:
                 # What is still on its way would be taken for the next request.
                 self._drop()
-        self._checked(answer)
+        checked(self.name, answer)
 
     def fetch_tail(self, path: str, local: str, stop: int, on_bytes: OnBytes = lambda count: None) -> int:
         """Bring a file here that only grows there, from the byte that is here up to ``stop``; return the bytes fetched.
@@ -194,7 +204,7 @@ class LineHost:
             request = {"do": "send", "path": path, "offset": start, "length": stop - start}
             with self._talking() as conversation:
                 answer = conversation.receive_file(request, came)
-            self._checked(answer)
+            checked(self.name, answer)
             found = os.fstat(descriptor).st_size
             if found < stop:
                 raise HostError(
@@ -216,6 +226,13 @@ class LineHost:
         with self._lock:
             self._drop()
 
+    def abandon(self) -> None:
+        """End the connection at once, whichever thread is using it, and make no other."""
+        self._is_abandoned = True
+        conversation = self._conversation
+        if conversation is not None:
+            conversation.close()
+
     # ---- the line
 
     def _twice(self, work: Callable[[], Result]) -> Result:
@@ -225,9 +242,9 @@ class LineHost:
         except ConnectionLost as error:
             try:
                 return work()
-            except (ConnectionLost, _Refused):
-                raise
             except HostError as second:
+                if isinstance(second, ConnectionLost) or is_refusal(second):
+                    raise
                 # There is no way back, and what was asked first may have been done.
                 raise ConnectionLost(second.message, second.next_step, self.name) from error
 
@@ -248,6 +265,7 @@ class LineHost:
     def _talking(self) -> Iterator[Conversation]:
         """Give the conversation, to one thread at a time; it ends if an answer is still on its way in the end."""
         with self._lock:
+            self._check_wanted()
             if self._conversation is not None and not self._conversation.is_alive:
                 self._drop()
             conversation = self._conversation or self._open()
@@ -268,6 +286,7 @@ class LineHost:
     def _open(self) -> Conversation:
         conversation = self._conversation = Conversation(self._connect(), self._silence_s)
         try:
+            self._check_wanted()
             conversation.start()
         except NotStarted as error:
             self._drop()
@@ -288,28 +307,11 @@ class LineHost:
             raise
         return conversation
 
+    def _check_wanted(self) -> None:
+        if self._is_abandoned:
+            raise HostError(f"{self.name}: interrupted", "Run the command again: it goes on from there.", self.name)
+
     def _drop(self) -> None:
         conversation, self._conversation = self._conversation, None
         if conversation is not None:
             conversation.close()
-
-    def _checked(self, answer: dict[str, Any]) -> dict[str, Any]:
-        if "error" not in answer:
-            return answer
-        place = f"{answer['path']}: " if answer.get("path") else ""
-        raise _Refused(f"{self.name}: {place}{answer['error']}", _hint(str(answer.get("code", ""))), self.name)
-
-
-class _Refused(HostError):
-    """The other end has answered that it can't do something; the line stands."""
-
-
-def _hint(code: str) -> str:
-    if code in ("ENOSPC", "EDQUOT"):
-        return (
-            "Free space there, then run the command again: it goes on where it stopped. Or name another directory "
-            "(profile key `stage`); what is registered stays with the old one, so first `crh-batch cancel`."
-        )
-    if code in ("EACCES", "EPERM", "EROFS"):
-        return "Check that you may read and write there."
-    return "Check that it is there, and that you may read and write there."

@@ -32,6 +32,14 @@ def ask_with(asker: Asker) -> None:
     _asker = asker
 
 
+def abandon_all() -> None:
+    """End all connections while threads wait for answers over them, so that these threads end."""
+    with _lock:
+        hosts = list(_hosts.values())
+    for host in hosts:
+        host.abandon()
+
+
 def close_all() -> None:
     """End all connections."""
     with _lock:

@@ -251,18 +251,33 @@ def _complete_session(directory: bytes, token: str, text: bytes) -> None:
 
 
 def _win(path: bytes, target: bytes, kind: str) -> bool:
+    deadline = time.monotonic() + _READABLE_WITHIN_S
+    pause = 0.01
+    while True:
+        try:
+            if kind == "symlink":
+                os.symlink(target, path)
+            else:
+                _link_complete(path, target)
+            return True
+        except OSError as error:
+            # RACE: an error is not believed (protocol.md, "Exclusive names"): what the name says decides.
+            failure = error
+        holder = _holder(path)
+        if holder:
+            return holder == target
+        # One that exists must become readable here, or was taken back: then it is tried for again ("Caches").
+        if failure.errno != errno.EEXIST or time.monotonic() >= deadline:
+            raise named(OSError(failure.errno, failure.strerror), path)
+        time.sleep(pause)
+        pause = min(pause * 2, 2.0)
+
+
+def _holder(path: bytes) -> bytes:
     try:
-        if kind == "symlink":
-            os.symlink(target, path)
-        else:
-            _link_complete(path, target)
-        return True
-    except OSError as error:
-        # RACE: an error is not believed (protocol.md, "Exclusive names"): what the name says decides.
-        holder = _holder(path, error.errno == errno.EEXIST)
-        if not holder:
-            raise named(OSError(error.errno, error.strerror), path) from None
-        return holder == target
+        return _target(path)
+    except OSError:
+        return b""
 
 
 def _link_complete(path: bytes, target: bytes) -> None:
@@ -288,18 +303,3 @@ def _link_complete(path: bytes, target: bytes) -> None:
             sync_path(path)
     finally:
         remove_quietly(part)
-
-
-def _holder(path: bytes, is_there: bool) -> bytes:
-    """Return whose name it is; one that exists must become readable here (protocol.md, "Caches")."""
-    deadline = time.time() + _READABLE_WITHIN_S
-    pause = 0.01
-    while True:
-        try:
-            holder = _target(path)
-        except OSError:
-            holder = b""
-        if holder or not is_there or time.time() >= deadline:
-            return holder
-        time.sleep(pause)
-        pause = min(pause * 2, 2.0)

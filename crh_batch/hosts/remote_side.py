@@ -27,6 +27,7 @@ Request = Dict[str, Any]
 Answer = Dict[str, Any]
 
 _BLOCK = 1 << 18
+_IDLE_SIGN_S = 300.0
 
 
 def run(request: Request) -> Answer:
@@ -45,7 +46,11 @@ def run(request: Request) -> Answer:
         out, complaints = done.communicate(timeout=request["timeout_s"])
         status = done.returncode
     except subprocess.TimeoutExpired:
-        os.killpg(done.pid, signal.SIGKILL)
+        try:
+            os.killpg(done.pid, signal.SIGKILL)
+        except OSError:
+            # It has ended just now, or runs as somebody else. An error here would say that it never began.
+            pass
         status = None
         try:
             out, complaints = done.communicate(timeout=5)
@@ -112,7 +117,10 @@ REPEATABLE = frozenset(REQUESTS) - {"run"}
 
 
 class Answers:
-    """Writes answers, and signs of life while there is none yet."""
+    """Writes answers, and signs of life: often while there is none yet, seldom while nothing is asked.
+
+    Without the seldom ones this side would not learn for hours that a laptop has gone: who only listens hears nothing.
+    """
 
     def __init__(self, stream: Any, sign_of_life_s: float) -> None:
         self._stream = stream
@@ -139,9 +147,10 @@ class Answers:
     def _live(self) -> None:
         pause = threading.Event()
         while True:
-            self._is_busy.wait()
-            pause.wait(self._sign_of_life_s)
-            if self._is_busy.is_set():
+            was_busy = self._is_busy.wait(_IDLE_SIGN_S)
+            if was_busy:
+                pause.wait(self._sign_of_life_s)
+            if was_busy == self._is_busy.is_set():
                 try:
                     with self._lock:
                         self._stream.write(b"\n")

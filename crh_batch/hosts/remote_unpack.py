@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import os
 import shutil
@@ -37,6 +38,32 @@ def unpack(request: Request) -> Answer:
     if os.path.lexists(marker):
         remove_quietly(archive)
         return {"unpacked": False}
+    # Not the archive itself: who received it, over a connection that is dead without its knowing, may have that one.
+    lock = archive + b".unpacking"
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        # One at a time: a connection that broke may have left a process that is still at it, and pilots read these
+        # files as soon as the marker is there.
+        _wait_for_lock(descriptor)
+        if os.path.lexists(marker):
+            return {"unpacked": False}
+        _unpack_alone(request, top, archive, marker)
+        return {"unpacked": True}
+    finally:
+        if os.path.lexists(marker):
+            remove_quietly(lock)
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:
+        # There are no locks here.
+        pass
+
+
+def _unpack_alone(request: Request, top: bytes, archive: bytes, marker: bytes) -> None:
     if digest_of(archive)[1] != request["sha256"]:
         raise OSError(errno.EINVAL, "is not the archive that was sent", archive)
     stage = _Stage(top)
@@ -53,7 +80,6 @@ def unpack(request: Request) -> Answer:
     sync_directory(os.path.dirname(top))
     write_durable(marker, request["sha256"].encode() + b"\n", 0o600)
     remove_quietly(archive)
-    return {"unpacked": True}
 
 
 def _inside(top: bytes, path: bytes, base: bytes) -> bytes:

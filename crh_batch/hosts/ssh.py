@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
+from collections.abc import Iterator
 
 import paramiko
 
@@ -16,6 +18,10 @@ from crh_batch.hosts.ssh_login import Connection, connect, nobody
 
 _RECEIVE_BYTES = 1 << 18
 _LOOK_S = 5.0
+# A home on a filesystem that hangs keeps a login waiting; so long it may.
+_ANSWER_S = 60.0
+# Signs of life and how far a file has arrived: some bytes each.
+_MOST_EARLY_BYTES = 16 << 20
 
 
 class SshHost(LineHost):
@@ -37,8 +43,8 @@ class SshHost(LineHost):
         connection = connect(self.name, self._asker, config_file=self._config_file)
         try:
             channel = connection.transport.open_session(timeout=connection.options.connect_s)
-            channel.settimeout(connection.options.connect_s)
-            channel.exec_command(START_TEXT)
+            with _ended_after(connection, _ANSWER_S):
+                channel.exec_command(START_TEXT)
         except (paramiko.SSHException, EOFError, OSError) as error:
             connection.close()
             raise HostError(
@@ -50,6 +56,18 @@ class SshHost(LineHost):
             connection.close()
             raise
         return _SshLine(connection, channel)
+
+
+@contextlib.contextmanager
+def _ended_after(connection: Connection, seconds: float) -> Iterator[None]:
+    """End a connection whose other side doesn't answer; paramiko waits for some answers for ever."""
+    timer = threading.Timer(seconds, connection.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class _SshLine:
@@ -74,6 +92,8 @@ class _SshLine:
                 alive_at = time.monotonic()
             except TimeoutError as error:
                 while self._channel.recv_ready():
+                    if len(self._came_early) > _MOST_EARLY_BYTES:
+                        raise LineBroken("the other end talks while it is to listen") from error
                     self._came_early += self._channel.recv(_RECEIVE_BYTES)
                     alive_at = time.monotonic()
                 if time.monotonic() - alive_at > silence_s:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import os
 import socket
 from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -16,12 +18,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from paramiko.agent import AgentSSH
 from paramiko.pkey import PublicBlob
+from paramiko.util import asbytes
 
 from crh_batch.hosts.base import Asker
 from crh_batch.hosts.ssh_options import SshOptions
 
 # The end of the types of keys that are certificates (PROTOCOL.certkeys of OpenSSH).
 _CERTIFICATE = "-cert-v01@openssh.com"
+# What OpenSSH's own private keys begin with.
+_OPENSSH_KEY = b"openssh-key-v1\0"
+_MOST_BYTES = 1 << 20
+# How long an agent may take to say which keys it has, and to sign: somebody may have to touch a device or to agree.
+_LIST_S = 10.0
+_SIGN_S = 100.0
+# The first byte of a request to sign, and of its answer (draft-ietf-sshm-ssh-agent).
+_SIGN, _SIGNED = 13, 14
 # What reading a key may raise, besides that a passphrase is needed.
 _UNREADABLE = (ValueError, TypeError, paramiko.SSHException, UnsupportedAlgorithm, OSError)
 
@@ -43,10 +54,13 @@ def identities(options: SshOptions, ask: Asker, tried: list[str]) -> Generator[t
             if path or not options.identities_only:
                 seen.add(key.asbytes())
                 certificates = [*agent.certificates, *_certificate_files(options, path)]
-                yield from _with_certificates(key, f"{key.get_name()} of the agent", certificates)
+                for one in _with_certificates(key, f"{key.get_name()} of the agent", certificates):
+                    yield one
+                    agent.explain(tried)
         for key in agent.certified:
             if not options.identities_only or any(_is_of(key.blob, public) for public in named):
                 yield key, f"{key.get_name()} of the agent"
+                agent.explain(tried)
     for path in options.identities:
         if _public_part(path) in seen:
             continue
@@ -56,9 +70,30 @@ def identities(options: SshOptions, ask: Asker, tried: list[str]) -> Generator[t
 
 
 def _public_part(path: str) -> bytes:
-    """Return what lies in the public half of a key file; empty if there is none."""
-    with contextlib.suppress(OSError, ValueError, IndexError), open(path + ".pub", encoding="ascii") as stream:
-        return base64.b64decode(stream.read().split()[1])
+    """Return the public half of a key, as ssh finds it: in the file itself or beside it; empty if it isn't there."""
+    return _public_line(path) or _public_line(f"{path}.pub") or _public_of_private(path)
+
+
+def _public_line(path: str) -> bytes:
+    with contextlib.suppress(OSError, ValueError, IndexError), open(path, encoding="ascii") as stream:
+        words = stream.readline(_MOST_BYTES).split()
+        found = base64.b64decode(words[1], validate=True)
+        if paramiko.Message(found).get_text() == words[0]:
+            return found
+    return b""
+
+
+def _public_of_private(path: str) -> bytes:
+    """Return the public half that OpenSSH's private keys hold, readable without a passphrase (PROTOCOL.key)."""
+    with contextlib.suppress(OSError, ValueError, IndexError), open(path, encoding="ascii") as stream:
+        inner = stream.read(_MOST_BYTES).partition("BEGIN OPENSSH PRIVATE KEY-----")[2].partition("-----END")[0]
+        content = base64.b64decode(inner)
+        if content.startswith(_OPENSSH_KEY):
+            fields = paramiko.Message(content[len(_OPENSSH_KEY) :])
+            for _ in ("cipher", "kdf", "kdf's options"):
+                fields.get_binary()
+            fields.get_int()
+            return fields.get_binary()
     return b""
 
 
@@ -119,9 +154,11 @@ class _Agent(AgentSSH):
         self.certificates: list[PublicBlob] = []
         # Of these it has the certificate alone.
         self.certified: list[paramiko.AgentKey] = []
+        self._has_refused = False
         if path:
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
+                connection.settimeout(_LIST_S)
                 connection.connect(path)
                 self._connect(connection)  # type: ignore[attr-defined]  # the stubs leave it out
             except BaseException:
@@ -141,6 +178,35 @@ class _Agent(AgentSSH):
                     key.inner_key = None  # type: ignore[attr-defined]  # as above
                     key.public_blob = certificate  # type: ignore[assignment]
                     self.certified.append(key)
+
+    def explain(self, tried: list[str]) -> None:
+        """Say of the key that was tried last that the agent did not sign with it, if that is so."""
+        if self._has_refused and tried:
+            tried[-1] += " (it did not sign)"
+        self._has_refused = False
+
+    def _send_message(self, message: Any) -> tuple[int, paramiko.Message]:
+        """Ask the agent something; it may take its time, and refuse to sign, but not keep this process for ever.
+
+        paramiko ends the connection when a key can't sign. ssh goes on to the next one, so the server is given a
+        signature here that it refuses.
+        """
+        request: Any = asbytes(message)
+        is_to_sign = request[:1] == bytes([_SIGN])
+        self._conn.settimeout(_SIGN_S if is_to_sign else _LIST_S)  # type: ignore[attr-defined]  # as below
+        try:
+            kind, answer = super()._send_message(message)  # type: ignore[misc]  # as below
+            if not is_to_sign or kind == _SIGNED:
+                return kind, answer
+        except (OSError, paramiko.SSHException):
+            if not is_to_sign:
+                raise
+            # What it says late would be taken for the answer to the next request.
+            self._conn.close()  # type: ignore[attr-defined]  # as below
+        self._has_refused = True
+        nothing = paramiko.Message()
+        nothing.add_string(b"")
+        return _SIGNED, paramiko.Message(nothing.asbytes())
 
     def close(self) -> None:
         """End the connection to it."""
@@ -164,6 +230,9 @@ def _agent(options: SshOptions) -> Iterator[_Agent]:
 
 
 def _load(path: str, options: SshOptions, ask: Asker, tried: list[str]) -> paramiko.PKey | None:
+    if _public_line(path) or not os.path.exists(path):
+        tried.append(f"{path} (of which the agent hasn't got the private half)")
+        return None
     for attempt in range(3):
         passphrase = ask(f"Passphrase for {path}: ", secret=True) if attempt else None
         if attempt and passphrase is None:

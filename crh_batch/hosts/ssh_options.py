@@ -19,6 +19,7 @@ USER_CONFIG = "~/.ssh/config"
 SYSTEM_CONFIG = "/etc/ssh/ssh_config"
 # What can be neither a name, an address nor a Host of a configuration: a leading dash, blanks, quotes, slashes.
 _HOST = re.compile(r"(?!-)[^\s'\"`$\\/;&<>|(){}]+")
+_LONGEST_S = 86400
 # Their value is the rest of the line, with whatever # stands in it.
 _COMMANDS = frozenset({"proxycommand", "localcommand", "remotecommand", "knownhostscommand"})
 _DEFAULT_IDENTITIES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
@@ -145,7 +146,10 @@ def _lookup(place: str, config_file: str) -> Mapping[str, Any]:
             raise HostError(f"{file}: {error.strerror}", "Make it readable.", place) from error
     try:
         # The first value counts, so the user's file comes before the system's.
-        return paramiko.SSHConfig.from_text("\nHost *\n".join(texts)).lookup(place)
+        text = "\nHost *\n".join(texts)
+        if "\0" in text:
+            raise ValueError("holds a NUL character")
+        return paramiko.SSHConfig.from_text(text).lookup(place)
     except (paramiko.SSHException, ValueError, KeyError, ImportError) as error:
         # KeyError: an option that goes with another one, such as CanonicalDomains, isn't there.
         raise HostError(
@@ -210,7 +214,7 @@ def _expanded(path: str, place: str, hostname: str, port: int, user: str) -> str
         "%n": place,
         "%p": str(port),
         "%r": user,
-        "%u": getpass.getuser(),
+        "%u": getpass.getuser() if "%u" in path else "",
     }
 
     def replaced(match: re.Match[str]) -> str:
@@ -234,7 +238,7 @@ def _split(found: Any) -> Sequence[str]:
 
 def _number(name: str, found: Mapping[str, Any], key: str, default: int) -> int:
     text = str(found.get(key, default))
-    if not text.isdecimal():
+    if not re.fullmatch("[0-9]{1,9}", text):
         raise HostError(f"{name}: {key} {text}: not a number", "Mend it in ~/.ssh/config.", name)
     return int(text)
 
@@ -244,7 +248,8 @@ def _seconds(name: str, found: Mapping[str, Any], key: str, default: int) -> int
     text = str(found.get(key, default)).lower()
     if text == "none":
         return default
-    if not re.fullmatch(r"([0-9]+[smhdw]?)+", text):
+    if not text or not re.fullmatch(r"(?:[0-9]{1,9}[smhdw])*(?:[0-9]{1,9})?", text):
         raise HostError(f"{name}: {key} {text}: not a time", "Mend it in ~/.ssh/config.", name)
     units = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    return sum(int(count) * units[unit] for count, unit in re.findall(r"([0-9]+)([smhdw]?)", text)) or default
+    seconds = sum(int(count) * units[unit] for count, unit in re.findall(r"([0-9]+)([smhdw]?)", text))
+    return min(seconds, _LONGEST_S) or default

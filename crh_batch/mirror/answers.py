@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from crh_batch.errors import HostError
-from crh_batch.ledger.reading import parse_json, text, whole_number
+from crh_batch.ledger.reading import inside, parse_json, text, whole_number
 
 # What a packed answer may hold when it is unpacked; the other side sends a few MB at a time.
 ANSWER_LIMIT_BYTES = 256 << 20
@@ -30,7 +30,7 @@ def parse_names(answer: Mapping[str, Any]) -> list[tuple[str, str]]:
     for entry in _list(_unpacked(answer)):
         path, target = _list(entry, 2)
         if _TARGET.match(text(target)):
-            found.append((text(path), target))
+            found.append((inside(path), target))
     return found
 
 

@@ -20,6 +20,7 @@ from crh_batch.ledger.steering import in_threads
 from crh_batch.mirror.down import bring_down
 from crh_batch.mirror.gone import noticing
 from crh_batch.mirror.making import make_there
+from crh_batch.mirror.owed import bring_owed
 from crh_batch.mirror.refresh import for_each
 from crh_batch.mirror.stage import Stage, is_staged, read_stages
 
@@ -57,6 +58,7 @@ class StageArbiter:
             LedgerError: a name could not be made.
         """
         won = dict.fromkeys(marks, False)
+        waiting = [stage for stage in self._stages if not stage.has_arrived]
         here = [one for one in marks if is_ours(one[1])]
         won.update(self._win_here(session, here))
 
@@ -69,6 +71,7 @@ class StageArbiter:
             return None
 
         _raise_first(for_each(one_stage, self._stages))
+        _bring_to_arrived(waiting)
         return [won[one] for one in marks]
 
     def win_for_batch(self, session: Session, mark: str) -> bool:
@@ -79,6 +82,7 @@ class StageArbiter:
             LedgerError: the name could not be made.
         """
         target = session_target(session.token, in_shard=False)
+        waiting = [stage for stage in self._stages if not stage.has_arrived]
 
         def one_stage(stage: Stage) -> bool | HostError:
             if not stage.has_arrived:
@@ -94,7 +98,9 @@ class StageArbiter:
 
         answers = for_each(one_stage, [] if is_ours(mark) else self._stages)
         _raise_first(answers)
-        return all(answers) and durable.win_name(self._paths.batch_name(mark), target, self._links)
+        is_won = all(answers) and durable.win_name(self._paths.batch_name(mark), target, self._links)
+        _bring_to_arrived(waiting)
+        return is_won
 
     def bring_news(self) -> None:
         """Bring here what was decided in the stages meanwhile.
@@ -149,6 +155,14 @@ class StageArbiter:
         won = in_threads(lambda one: session.win_here(one[0], one[1], self._links), marks)
         durable.sync_many((), sorted({self._paths.shard(item_id // SHARD_SIZE) for item_id, _ in marks}))
         return dict(zip(marks, won))
+
+
+def _bring_to_arrived(waiting: Sequence[Stage]) -> None:
+    """Bring names that were made here alone to stages that have arrived meanwhile."""
+    for stage in waiting:
+        # RACE: either this sees that it has arrived, or who brought it sees the names (mirror/up.py).
+        if stage.has_arrived:
+            bring_owed(stage, reach(stage.host))
 
 
 def _raise_first(answers: Sequence[object]) -> None:

@@ -24,6 +24,8 @@ from crh_batch.tomodir.files import explain
 SUFFIX = ".pack"
 _LOCK = "fetching"
 _PAUSE_S = 0.2
+# Who has the lock and brings nothing for so long has been stopped (Ctrl-Z), or has a dead line.
+_STALLED_S = 60.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -123,12 +125,15 @@ class _Wanted:
 def _alone(stage: Stage) -> Iterator[None]:
     """Let one process at a time fetch, so that nothing comes twice; the lock goes with the process that has it.
 
-    Two would do no harm, so where there are no locks there is none.
+    Two would do no harm, so where there are no locks there is none, and who stands still is waited for no longer.
     """
     descriptor = os.open(os.path.join(stage.directory, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        while not _try_lock(descriptor):
+        size, stalled_s = -1, 0.0
+        while not _try_lock(descriptor) and stalled_s < _STALLED_S:
             durable.calls.sleep(_PAUSE_S)
+            found = sum(sizes_here(stage.batch.packs, SUFFIX).values())
+            size, stalled_s = found, stalled_s + _PAUSE_S if found == size else 0.0
         yield
     finally:
         os.close(descriptor)

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from crh_batch.errors import HostError
 from crh_batch.hosts.base import OnBytes
-from crh_batch.hosts.reach import reach
+from crh_batch.hosts.reach import abandon_all, reach
 from crh_batch.ledger.batch import Batch
 from crh_batch.mirror.down import bring_down, nothing
 from crh_batch.mirror.for_all import settle_for_all
@@ -82,7 +82,12 @@ def for_each(work: Callable[[Stage], Answer], stages: Sequence[Stage]) -> list[A
         # In this thread: Ctrl-C ends it.
         return [work(stage) for stage in stages]
     with ThreadPoolExecutor(len(stages)) as pool:
-        return list(pool.map(work, stages))
+        try:
+            return list(pool.map(work, stages))
+        except KeyboardInterrupt:
+            # The pool waits for its threads, and these wait for clusters.
+            abandon_all()
+            raise
 
 
 def _may_write(batch: Batch) -> bool:

@@ -71,6 +71,8 @@ def bring_up(
     )
     bring_owed(stage, far)
     durable.write_durable(stage.arrived, b"")
+    # RACE: who had looked a moment before made names here alone; pilots are started after this.
+    bring_owed(stage, far)
     with contextlib.suppress(OSError):
         os.unlink(archive_path(stage))
     return sent

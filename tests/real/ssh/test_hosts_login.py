@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import getpass
 import logging
@@ -20,18 +21,20 @@ from pathlib import Path
 import paramiko
 import pytest
 
+from clusters import asking_server
 from clusters.asking_server import AskingServer
 from clusters.packages import need_ssh
 from clusters.ports import free_ports
 from clusters.ssh_server import Client, SshServer, make_client, make_key
 from clusters.waiting import wait_until
 from crh_batch.errors import ConnectionLost, HostError
-from crh_batch.hosts import reach
+from crh_batch.hosts import reach, ssh
 from crh_batch.hosts.base import Asker
 from crh_batch.hosts.ssh import SshHost
 from crh_batch.hosts.ssh_identities import identities
 from crh_batch.hosts.ssh_login import nobody
 from crh_batch.hosts.ssh_options import read_options
+from unit.hosts.fake_agent import FakeAgent
 
 PASSPHRASE = "correct horse battery staple"
 PASSWORD = "Tr0ub4dor&3"
@@ -147,6 +150,23 @@ def test_login_when_an_agent_has_the_key_then_nothing_is_asked(
         assert greet(client) == "hello $HOME\n"
 
 
+def test_login_when_the_agent_does_not_sign_then_the_server_is_shown_the_next_key(
+    server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key on a device that isn't plugged in, or that nobody agrees to use."""
+    client = make_client(tmp_path / "c", server)
+    client.config.write_text(client.config.read_text().replace("IdentitiesOnly yes", ""))
+    make_key(tmp_path / "other")
+    public = base64.b64decode((tmp_path / "other.pub").read_text().split()[1])
+    monkeypatch.chdir(tmp_path)
+    agent = FakeAgent(Path("agent"), public)
+    monkeypatch.setenv("SSH_AUTH_SOCK", "agent")
+    assert greet(client) == "hello $HOME\n"
+    server.authorized.write_text("")
+    assert "ssh-ed25519 of the agent (it did not sign)" in refused(client).message
+    agent.close()
+
+
 @pytest.mark.parametrize("said", ["{socket}", "$MINE", "none"])
 def test_login_when_the_configuration_names_an_agent_then_that_is_asked(
     server: SshServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
@@ -212,7 +232,7 @@ def test_login_when_only_a_certificate_is_let_in_then_it_is_found(
     if way == "agent has the key":
         certificate.rename(away)
     with agent_with(key, tmp_path / "a"):
-        if way == "agent has it":
+        if way == "agent has it alone":
             plain = shutil.copy(f"{key}.pub", tmp_path / "plain.pub")
             environment = {**os.environ, "SSH_AUTH_SOCK": str(tmp_path / "a")}
             subprocess.run(["ssh-add", "-q", "-d", plain], env=environment, check=True)
@@ -351,6 +371,27 @@ def test_login_when_only_a_password_is_taken_then_it_is_asked_for(tmp_path: Path
     assert "tried: a password" in refused(client, "site", Answers("wrong")).message
     assert "The server takes password" in refused(client, "site").next_step
     server.close()
+
+
+def test_login_when_the_server_never_begins_the_command_then_it_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home directory on a filesystem that hangs."""
+    gate = threading.Event()
+
+    def hang(session: object, channel: object, command: bytes) -> bool:
+        gate.wait()
+        return False
+
+    monkeypatch.setattr(asking_server._Session, "check_channel_exec_request", hang)
+    monkeypatch.setattr(ssh, "_ANSWER_S", 0.2)
+    server = AskingServer({}, PASSWORD)
+    try:
+        client = known(tmp_path, server)
+        assert "site: lets nobody run a command" in refused(client, "site", Answers(PASSWORD)).message
+    finally:
+        gate.set()
+        server.close()
 
 
 def test_login_when_secrets_are_given_then_they_are_written_nowhere(

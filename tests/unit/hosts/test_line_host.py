@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+import queue
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +15,7 @@ import pytest
 
 from clusters.waiting import wait_until
 from crh_batch.errors import ConnectionLost, HostError
-from crh_batch.hosts import line_host
+from crh_batch.hosts import line_host, remote_side
 from crh_batch.hosts.base import FarHost
 from unit.hosts.pipe_host import PipeHost
 
@@ -134,6 +137,14 @@ def test_ask_when_the_other_end_falls_silent_then_connection_lost() -> None:
         os.kill(pid, signal.SIGCONT)
     assert far.run(["echo", "again"]).stdout == "again\n"
     far.close()
+
+
+def test_abandon_when_it_was_said_then_nothing_is_asked_any_more(far: PipeHost) -> None:
+    far.ask("ping")
+    far.abandon()
+    with pytest.raises(HostError, match="far: interrupted"):
+        far.ask("ping")
+    assert far.lines == 1
 
 
 # ---- how it starts
@@ -299,3 +310,41 @@ def test_files_when_the_line_breaks_at_any_byte_then_they_arrive_whole(far: Pipe
         transfer(far, str(target))
         assert target.read_bytes() == source.read_bytes()
     assert not list(tmp_path.glob("*.part"))
+
+
+# ---- what the other end says by itself
+
+
+class _Bytes(io.BytesIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.flushes: queue.Queue[bytes] = queue.Queue()
+
+    def flush(self) -> None:
+        self.flushes.put(self.getvalue())
+
+
+def test_answers_when_nothing_is_asked_then_a_sign_now_and_then_finds_out_that_nobody_listens(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A laptop that was closed in the middle would else leave a process on the login node for hours."""
+    monkeypatch.setattr(remote_side, "_IDLE_SIGN_S", 0.01)
+    stream = _Bytes()
+    answers = remote_side.Answers(stream, 3600.0)
+    assert stream.flushes.get(timeout=60) == b"\n"
+    assert stream.flushes.get(timeout=60) == b"\n\n"
+    stream.close()
+    answers.begin()
+
+
+def test_run_when_a_command_that_took_too_long_can_not_be_ended_then_it_is_not_said_that_it_never_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A qsub that runs as another user: what is said to have failed would be sent again."""
+
+    def refuse(group: int, number: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "killpg", refuse)
+    answer = remote_side.run({"argv": ["sh", "-c", "echo begun; exec sleep 0.5"], "timeout_s": 0.1})
+    assert (answer["status"], answer["stdout"]) == (None, "begun\n")

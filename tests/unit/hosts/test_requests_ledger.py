@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from crh_batch.errors import HostError
+from crh_batch.hosts import remote_ledger
 from unit.hosts.answers import unpacked
 from unit.hosts.pipe_host import PipeHost
 
@@ -251,3 +253,23 @@ def test_win_when_the_line_breaks_anywhere_then_the_answer_is_what_is_there(far:
 def test_win_when_a_shard_is_missing_then_an_error_names_the_path(far: PipeHost, batch: Path) -> None:
     with pytest.raises(HostError, match=r"names/002/002000\.claim\.001: No such file"):
         win(far, batch, "me", ["002/002000.claim.001"])
+
+
+@pytest.mark.parametrize("links", ["symlink", "file"])
+def test_win_when_a_name_that_existed_is_taken_back_then_it_is_tried_for_again(
+    batch: Path, monkeypatch: pytest.MonkeyPatch, links: str
+) -> None:
+    """Seen on GlusterFS: refused, because it exists, to all who wanted it, and then not there."""
+    real: dict[str, Any] = {"symlink": os.symlink, "link": os.link}
+    refused: list[Any] = []
+
+    def refuse_once(source: Any, target: Any) -> None:
+        if not refused:
+            refused.append(target)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+        real["symlink" if links == "symlink" else "link"](source, target)
+
+    monkeypatch.setattr(os, "symlink" if links == "symlink" else "link", refuse_once)
+    request = {"directory": str(batch), "links": links, "sessions": {}, "names": [["held.001", "../sessions/me.crh"]]}
+    assert remote_ledger.win(request) == {"won": [True]}
+    assert len(refused) == 1

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import io
 import os
 import stat
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clusters.waiting import wait_until
 from crh_batch.errors import HostError
 from unit.hosts.pipe_host import PipeHost
 
@@ -230,3 +233,31 @@ def test_remove_when_a_site_has_purged_the_files_then_only_what_holds_none_goes(
     else:
         assert far.ask("remove", top=str(top), batch_id=top.name)["removed"]
         assert not top.exists()
+
+
+def test_unpack_when_another_process_is_at_it_then_it_waits_and_leaves_what_that_made(
+    far: PipeHost, tmp_path: Path
+) -> None:
+    """A connection broke, its process goes on, and the client has come again: pilots may be reading soon."""
+    archive = Archive(tmp_path, member("x", b"new"))
+    lock = Path(f"{archive.path}.unpacking")
+    answers = []
+    with lock.open("w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        far.ask("ping")
+        asking = threading.Thread(target=lambda: answers.append(far.ask("unpack", **archive.request)))
+        asking.start()
+        wait_until(lambda: _waits_for(lock), 60, "it waits for the other one")
+        archive.top.mkdir(parents=True)
+        (archive.top / "x").write_bytes(b"old")
+        archive.marker.touch()
+    asking.join()
+    assert answers == [{"unpacked": False}]
+    assert (archive.top / "x").read_bytes() == b"old"
+    assert not lock.exists()
+
+
+def _waits_for(lock: Path) -> bool:
+    # proc(5): a process that waits stands behind an arrow, below the lock that it waits for.
+    inode = f":{lock.stat().st_ino} "
+    return any("->" in line and inode in line for line in Path("/proc/locks").read_text().splitlines())

@@ -22,11 +22,13 @@ from crh_batch.ledger.lost import open_claims, recover_lost
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.session import Session, holder_of
 from crh_batch.ledger.steering import batch_hold, hold_batch, win_many
-from crh_batch.mirror import making
-from crh_batch.mirror.arbiter import find_arbiter
+from crh_batch.mirror import making, up
+from crh_batch.mirror.arbiter import StageArbiter, find_arbiter
 from crh_batch.mirror.down import bring_down
+from crh_batch.mirror.inputs import archive_path
 from crh_batch.mirror.owed import bring_owed
 from crh_batch.mirror.refresh import refresh
+from crh_batch.mirror.up import bring_up
 from unit.ledger.making import begin, claim, finish, make_batch
 from unit.mirror.staged import Staged, names_of, sessions_of
 
@@ -252,3 +254,35 @@ def test_recover_lost_when_there_are_many_then_few_questions_are_asked(
     assert asked == ["win"]
     assert names_of(staged.there[0]) == names_of(staged.batch)
     assert len(names_of(staged.batch)) == 100
+
+
+@pytest.mark.parametrize("moment", ["before it is said", "after it is said"])
+def test_hold_when_the_stage_arrives_at_the_same_time_then_it_is_held_there(
+    stage_batch: Make, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Who holds has seen that it hasn't arrived; who brings it has seen no hold."""
+    staged = stage_batch(3, arrived=False)
+    (stage,) = staged.stages
+    Path(stage.there.directory, "arrived").touch()
+    Path(archive_path(stage)).touch()
+    real: dict[str, Any] = {"bring_owed": bring_owed, "win_here": StageArbiter._win_here}
+
+    def hold_after(*arguments: Any) -> None:
+        real["bring_owed"](*arguments)
+        monkeypatch.setattr(up, "bring_owed", real["bring_owed"])
+        hold(Target(staged.batch, frozenset({1})))
+
+    def arrive_first(mine: StageArbiter, session: Session, marks: Any) -> Any:
+        if marks and not stage.has_arrived:
+            bring_up(stage, staged.far[0])
+        return real["win_here"](mine, session, marks)
+
+    if moment == "before it is said":
+        monkeypatch.setattr(up, "bring_owed", hold_after)
+        bring_up(stage, staged.far[0])
+    else:
+        monkeypatch.setattr(StageArbiter, "_win_here", arrive_first)
+        hold(Target(staged.batch, frozenset({1})))
+    assert stage.has_arrived
+    assert "000/000001.held.001" in names_of(staged.there[0])
+    assert names_of(staged.there[0]) == names_of(staged.batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from crh_batch.errors import HostError, LedgerError
+from crh_batch.ledger import durable
 from crh_batch.ledger.names import StateName, states
 from crh_batch.ledger.pack import Record, open_record
 from crh_batch.ledger.session import Session, read_events
@@ -265,3 +267,19 @@ def test_fetch_logs_when_there_are_none_then_none_are_here(stage_batch: Make) ->
     staged = stage_batch(1)
     fetch_logs(staged.stages[0], staged.far[0], "token")
     assert os.listdir(staged.batch.paths.logs) in ([], ["token"])
+
+
+def test_bring_packs_when_who_has_the_lock_stands_still_then_it_is_not_waited_for_for_ever(
+    stage_batch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that was stopped with Ctrl-Z while it fetched."""
+    staged = stage_batch(2)
+    there = staged.there[0]
+    finish(there, 0, {"inv/inv.ctr": b"a result"})
+    slept: list[float] = []
+    monkeypatch.setattr(durable.calls, "sleep", slept.append)
+    with open(os.path.join(staged.stages[0].directory, "fetching"), "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        bring_down(staged.stages[0], staged.far[0], packs=True)
+    assert packs_of(staged.batch) == packs_of(there)
+    assert 60 <= sum(slept) < 65

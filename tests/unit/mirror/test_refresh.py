@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from crh_batch.mirror.refresh import known_since, refresh
+from crh_batch.mirror.refresh import for_each, known_since, refresh
+from crh_batch.mirror.stage import Stage
 from unit.ledger.making import begin, claim, finish, make_batch
 from unit.mirror.staged import Staged, names_of, packs_of
 
@@ -72,3 +75,25 @@ def test_refresh_when_the_reader_may_not_write_then_the_old_state_is_read(
     monkeypatch.setattr("crh_batch.mirror.refresh.os.access", lambda path, mode: False)
     assert refresh(staged.batch) == []
     assert names_of(staged.batch) == {}
+
+
+def test_for_each_when_the_user_interrupts_then_no_thread_waits_for_a_cluster_any_longer(
+    stage_batch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool waits for its threads: without an end to their connections Ctrl-C would do nothing for minutes."""
+    staged = stage_batch(2, parts=2)
+    is_over = threading.Event()
+    monkeypatch.setattr(staged.far[0], "abandon", is_over.set)
+
+    def work(stage: Stage) -> None:
+        if stage.number == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert is_over.wait(60)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            for_each(work, staged.stages)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert is_over.is_set()
