@@ -35,11 +35,13 @@ def unpack(request: Request) -> Answer:
     """
     top, archive = as_path(request["top"]), as_path(request["archive"])
     marker = _inside(top, as_path(request["marker"]), top)
-    if os.path.lexists(marker):
-        remove_quietly(archive)
-        return {"unpacked": False}
     # Not the archive itself: who received it, over a connection that is dead without its knowing, may have that one.
     lock = archive + b".unpacking"
+    if os.path.lexists(marker):
+        # Who made it may have died before it could tidy up.
+        remove_quietly(archive)
+        remove_quietly(lock)
+        return {"unpacked": False}
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         # One at a time: a connection that broke may have left a process that is still at it, and pilots read these
